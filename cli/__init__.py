@@ -1,0 +1,1 @@
+"""The `crispsim` command: one file per sub-command."""

@@ -1,0 +1,29 @@
+"""The simulator: layers, machine, plans, the event engine, results. Neither torch nor matplotlib."""
+
+from .arch_spec import ArchSpec, load_arch
+from .archs import ARCHITECTURES
+from .control import Control, Interrupted
+from .errors import InputError
+from .layer import Layer
+from .layer_csv import read_layers, write_layers
+from .machine import Machine
+from .result import COLUMNS, LayerResult, Results, Total
+from .simulate import simulate
+
+__all__ = [
+    "ARCHITECTURES",
+    "COLUMNS",
+    "ArchSpec",
+    "Control",
+    "InputError",
+    "Interrupted",
+    "Layer",
+    "LayerResult",
+    "Machine",
+    "Results",
+    "Total",
+    "load_arch",
+    "read_layers",
+    "simulate",
+    "write_layers",
+]

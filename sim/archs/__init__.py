@@ -1,0 +1,14 @@
+"""The architectures: one file each, one registry."""
+
+from __future__ import annotations
+
+from . import crisp_stc, dense, stc
+from .base import Architecture
+
+ARCHITECTURES: dict[str, Architecture] = {
+    arch.name: arch for arch in (dense.ARCHITECTURE, stc.ARCHITECTURE, crisp_stc.ARCHITECTURE)
+}
+
+BASELINE = "dense"
+
+__all__ = ["ARCHITECTURES", "BASELINE", "Architecture"]

@@ -1,0 +1,30 @@
+"""The dense tensor core: every weight is multiplied, zeros included."""
+
+from __future__ import annotations
+
+from ...formats.pattern import Pattern
+from ..machine import Machine
+from ..weights import Weights
+from .base import Architecture
+from .stationary import Stationary, column_tile_of
+
+
+def all_positions(machine: Machine, k: int, *, n: int = 1, m: int = 1) -> Stationary:
+    """Run all K positions with one set of all cores, dense or N:M."""
+    return Stationary(n=n, m=m, kept_positions=(k,), set_cores=machine.core.count)
+
+
+def _setup(machine: Machine, weights: Weights) -> Stationary:
+    return all_positions(machine, weights.shape[1])
+
+
+def _check(machine: Machine, pattern: Pattern) -> None:
+    column_tile_of(machine, all_positions(machine, 1))
+
+
+ARCHITECTURE = Architecture(
+    name="dense",
+    summary="Dense tensor core: every weight, zeros included; nothing is gated or skipped.",
+    setup=_setup,
+    check=_check,
+)

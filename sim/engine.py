@@ -1,0 +1,409 @@
+"""The event engine: runs any plan, cycle-exactly, and knows no architecture.
+
+Two kinds of events move time: a team's step ends, or the read port takes its next transfer. They are handled in
+order of time, step ends first, then lower team first, so that a slot freed by a step whose last cycle is t-1 is
+there for a transfer in t. Everything else follows at once from one of the two: a step starts when its last operand
+is scheduled or the step before it ends; sums drain when a step of the last wave ends. Ports keep their place as
+bytes, so that nothing is rounded between transfers (M11).
+
+Where a plan repeats itself the engine meets the same state again, a fixed number of cycles later. It then adds the
+whole repetitions that are left (`fast_forward.py`): the same result, exactly, for a fraction of the events.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..formats.jit import kernel
+from .control import PROGRESS, STOP, Control, Interrupted
+from .engine_state import (
+    ALL_QUEUES,
+    BEYOND,
+    BUSY_CYCLES,
+    CAUSES,
+    DONE,
+    DRAIN_CYCLES,
+    EMPTY,
+    END,
+    EVENTS,
+    EVENTS_ADDED,
+    FIRST_STEP,
+    FREE,
+    IDLE_CYCLES,
+    ITEM,
+    MISSING,
+    MOVED,
+    NO_QUEUE,
+    OUTPUT_END,
+    POSITION,
+    PREV_END,
+    PREV_FIRST_STEP,
+    READ_AT,
+    REP,
+    RF_CYCLES,
+    RUNNING,
+    S_REP,
+    S_STEP,
+    S_TILE,
+    S_WAVE,
+    SMEM_CYCLES,
+    STATUS,
+    STEP,
+    SYNC_CYCLES,
+    TILE,
+    WAITING,
+    WAVE,
+    WRITE_AT,
+    Program,
+    State,
+    empty_state,
+    program_of,
+)
+from .fast_forward import Finder, fast_forward, new_finder, worth_a_look
+from .plan import (
+    ACTIVE,
+    BUSY,
+    CORES,
+    EVERY_MEMBER,
+    FIRST_CORE,
+    ITEM_COLUMN,
+    LAG,
+    MEMBER,
+    PER_STEP,
+    REPEAT,
+    RF,
+    SLOTS,
+    STEPS,
+    STREAM_TILE_HI,
+    STREAM_TILE_LO,
+    TAIL_COLUMNS,
+    TEAM_TILE_HI,
+    TEAM_TILE_LO,
+    WAVE_HI,
+    WAVE_LO,
+    Ints,
+    Plan,
+)
+
+_FINISHED, _STOPPED, _STUCK = range(3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """What the engine measured of one plan.
+
+    Attributes
+    ----------
+    cycles : int
+    core_cycles : int64, (cores, 6)
+        Cycles of each core by cause, in the order of `CAUSES`; every row adds up to `cycles`.
+    stream_bytes, stream_metadata_bytes : int64, (streams,)
+        Bytes each stream read, and how many of them were metadata.
+    smem_write_bytes : int
+    events : int
+        Transfers and step ends handled one by one.
+    events_represented : int
+        The same, with those of the repetitions that were added whole.
+    """
+
+    cycles: int
+    core_cycles: Ints
+    stream_bytes: Ints
+    stream_metadata_bytes: Ints
+    smem_write_bytes: int
+    events: int
+    events_represented: int
+
+
+def run(plan: Plan, *, control: Control | None = None, skip_repetitions: bool = True) -> Timing:
+    """Run a plan.
+
+    Parameters
+    ----------
+    plan : Plan
+    control : Control, optional
+        For another thread to stop the run, or to watch it.
+    skip_repetitions : bool
+        Whether repetitions are added whole. The result is the same either way; without, every event is handled
+        one by one.
+
+    Raises
+    ------
+    Interrupted
+        `control.stop()` was called.
+    RuntimeError
+        The plan cannot make progress: its lowering is at fault.
+    """
+    control = control or Control()
+    most_steps = int(plan.tiles[:, STEPS].max(initial=1))
+    state = empty_state(plan, most_steps)
+    finder = new_finder(empty_state(plan, most_steps), empty_state(plan, most_steps))
+    status = _run(program_of(plan), state, finder, skip_repetitions, control.words)
+    if status == _STOPPED:
+        raise Interrupted
+    if status == _STUCK:
+        raise RuntimeError("plan: no event is possible: a stream's order and a team's needs contradict each other")
+    return Timing(
+        cycles=int(state.clock[OUTPUT_END]) - 1 + plan.ports.latency_cycles,
+        core_cycles=state.core_cycles,
+        stream_bytes=state.stream_bytes[:, 0].copy(),
+        stream_metadata_bytes=state.stream_bytes[:, 1].copy(),
+        smem_write_bytes=int(state.written[0]),
+        events=int(state.clock[EVENTS]),
+        events_represented=int(state.clock[EVENTS] + state.clock[EVENTS_ADDED]),
+    )
+
+
+@kernel
+def _run(p: Program, s: State, finder: Finder, skip_repetitions: bool, control: Ints) -> int:
+    """Run the program to its end. Modifies s, finder and control[PROGRESS] in place; returns a status.
+
+    One long function: Numba counts references to every array of a tuple that it passes on, which costs more than
+    an event does.
+    """
+    columns, latency, pipeline = p.columns, p.latency, p.pipeline
+    read_bw, write_bw = p.read_bytes_per_cycle, p.write_bytes_per_cycle
+    teams, team_streams, streams, stream_teams = p.teams, p.team_streams, p.streams, p.stream_teams
+    queue_streams, queue_priority, tiles, drain_bytes = p.queue_streams, p.queue_priority, p.tiles, p.drain_bytes
+    waves, item_bytes, item_metadata_bytes = p.waves, p.item_bytes, p.item_metadata_bytes
+    item_sharers, advance = p.item_sharers, p.advance
+    team, need, stream, head, turn, clock = s.team, s.need, s.stream, s.head, s.turn, s.clock
+    slot_item, slot_ready, slot_pending = s.slot_item, s.slot_ready, s.slot_pending
+    sums_free, output_end, core_cycles = s.sums_free, s.output_end, s.core_cycles
+    team_count, operand_count, queue_count = len(teams), team_streams.shape[1], len(queue_streams)
+
+    for t in range(team_count):
+        team[t, TILE] = teams[t, TEAM_TILE_LO]
+        team[t, STATUS] = DONE
+        if teams[t, TEAM_TILE_LO] < teams[t, TEAM_TILE_HI]:
+            team[t, WAVE] = tiles[teams[t, TEAM_TILE_LO], WAVE_LO]
+            team[t, STATUS] = MOVED
+        need[t] = -1
+    for f in range(len(streams)):
+        stream[f, S_TILE] = streams[f, STREAM_TILE_LO]
+        stream[f, FREE] = streams[f, SLOTS]
+        if streams[f, STREAM_TILE_LO] < streams[f, STREAM_TILE_HI]:
+            stream[f, S_WAVE] = tiles[streams[f, STREAM_TILE_LO], WAVE_LO]
+    served = ALL_QUEUES
+
+    while True:
+        if control[STOP]:
+            return _STOPPED
+
+        # Teams that moved on: what does the next step need, and is it scheduled? (M12)
+        for t in range(team_count):
+            if team[t, STATUS] != MOVED:
+                continue
+            team[t, STATUS] = WAITING
+            team[t, MISSING] = 0
+            active = tiles[team[t, TILE], ACTIVE]
+            for o in range(operand_count):
+                f = team_streams[t, o]
+                if f < 0 or streams[f, MEMBER] >= active:
+                    continue
+                if streams[f, PER_STEP]:
+                    need[t, o] += 1
+                elif team[t, STEP] == 0:
+                    need[t, o] += advance[team[t, WAVE], o]
+                else:
+                    continue
+                if need[t, o] >= stream[f, ITEM]:
+                    team[t, MISSING] += 1
+
+        # Teams that miss nothing start their step in the first cycle they can (M12), and say why not earlier (M17).
+        for t in range(team_count):
+            if team[t, STATUS] != WAITING or team[t, MISSING] > 0:
+                continue
+            tile, wave, step, previous = team[t, TILE], team[t, WAVE], team[t, STEP], team[t, PREV_END]
+            first_core, active = teams[t, FIRST_CORE], tiles[tile, ACTIVE]
+            new_tile = wave == tiles[tile, WAVE_LO]
+            shared_ready, start = previous, previous
+            for o in range(operand_count):
+                f = team_streams[t, o]
+                if f >= 0 and streams[f, MEMBER] < active and (step == 0 or streams[f, PER_STEP]):
+                    slot = need[t, o] % streams[f, SLOTS]
+                    while slot_item[f, slot] != need[t, o]:
+                        slot = slot + 1 if slot + 1 < streams[f, SLOTS] else 0
+                    start = max(start, slot_ready[f, slot])
+                    if streams[f, MEMBER] == EVERY_MEMBER:
+                        shared_ready = max(shared_ready, slot_ready[f, slot])
+            if new_tile:
+                for core in range(first_core, first_core + active):
+                    start = max(start, sums_free[core, step])
+            n = columns if step + 1 < tiles[tile, STEPS] else tiles[tile, TAIL_COLUMNS]
+            busy, rf = n * waves[wave, BUSY], n * waves[wave, RF]
+            team[t, STATUS] = RUNNING
+            team[t, END] = start + busy + rf
+            for member in range(teams[t, CORES]):
+                core = first_core + member
+                if member >= active:
+                    core_cycles[core, IDLE_CYCLES] += team[t, END] - previous
+                    continue
+                core_cycles[core, BUSY_CYCLES] += busy
+                core_cycles[core, RF_CYCLES] += rf
+                if start == previous:
+                    continue
+                operands = shared_ready
+                if step == 0:
+                    for o in range(operand_count):
+                        f = team_streams[t, o]
+                        if f >= 0 and streams[f, MEMBER] == member:
+                            slot = need[t, o] % streams[f, SLOTS]
+                            while slot_item[f, slot] != need[t, o]:
+                                slot = slot + 1 if slot + 1 < streams[f, SLOTS] else 0
+                            operands = max(operands, slot_ready[f, slot])
+                sums = max(sums_free[core, step], operands) if new_tile else operands
+                core_cycles[core, SMEM_CYCLES] += operands - previous
+                core_cycles[core, DRAIN_CYCLES] += sums - operands
+                core_cycles[core, SYNC_CYCLES] += start - sums
+
+        # The heads of the queues (M10): by position; at one position an item a step before an item a wave, then the
+        # lower item, then the lower stream.
+        for q in range(queue_count):
+            if served != ALL_QUEUES and served != q:
+                continue
+            best = EMPTY
+            for f in range(queue_streams[q, 0], queue_streams[q, 1]):
+                if stream[f, S_TILE] == streams[f, STREAM_TILE_HI]:
+                    continue
+                later = -1
+                if best != EMPTY:
+                    later = stream[f, POSITION] - stream[best, POSITION]
+                    if later == 0:
+                        later = streams[best, PER_STEP] - streams[f, PER_STEP]
+                    if later == 0:
+                        later = stream[f, ITEM] - stream[best, ITEM]
+                if later < 0:
+                    best = f
+            head[q] = best
+        served = NO_QUEUE
+
+        # The earliest step end, lower team first; and the queue the read port would take (M11).
+        ending, end = -1, BEYOND
+        for t in range(team_count):
+            if team[t, STATUS] == RUNNING and team[t, END] < end:
+                ending, end = t, team[t, END]
+        queue = -1
+        for priority in range(queue_count):
+            for offset in range(queue_count):
+                q = turn[priority] + offset
+                if q >= queue_count:
+                    q -= queue_count
+                if queue_priority[q] == priority and head[q] != EMPTY and stream[head[q], FREE] > 0:
+                    queue = q
+                    break
+            if queue >= 0:
+                break
+
+        if queue >= 0 and (ending < 0 or clock[READ_AT] < end * read_bw):
+            # A transfer: its bytes, its slot, and the teams that waited for it.
+            clock[EVENTS] += 1
+            served = queue
+            turn[queue_priority[queue]] = queue + 1 if queue + 1 < queue_count else 0
+            f = head[queue]
+            tile, wave, item = stream[f, S_TILE], stream[f, S_WAVE], stream[f, ITEM]
+            per_step, slots, steps = streams[f, PER_STEP], streams[f, SLOTS], tiles[tile, STEPS]
+            size, metadata = item_bytes[wave, streams[f, ITEM_COLUMN]], item_metadata_bytes[wave, streams[f, ITEM_COLUMN]]
+            if per_step:
+                n = columns if stream[f, S_STEP] + 1 < steps else tiles[tile, TAIL_COLUMNS]
+                size *= n
+                metadata *= n
+            s.stream_bytes[f, 0] += size
+            s.stream_bytes[f, 1] += metadata
+            clock[READ_AT] += size
+            slot = item % slots
+            while slot_item[f, slot] != EMPTY:  # only where teams that share the stream skip different items
+                slot = slot + 1 if slot + 1 < slots else 0
+            slot_item[f, slot] = item
+            slot_ready[f, slot] = (clock[READ_AT] - 1) // read_bw + latency
+            slot_pending[f, slot] = item_sharers[wave, streams[f, ITEM_COLUMN]]
+            stream[f, FREE] -= 1
+            for t in range(team_count):
+                o = stream_teams[f, t]
+                if o >= 0 and team[t, STATUS] == WAITING and need[t, o] == item:
+                    team[t, MISSING] -= 1
+
+            # The stream's next item, and its position in the queue.
+            stream[f, ITEM] += 1
+            stream[f, S_STEP] += 1
+            if per_step:
+                stream[f, POSITION] = max(0, stream[f, ITEM] - slots + 1)
+            else:
+                stream[f, PREV_FIRST_STEP] = stream[f, FIRST_STEP]
+                stream[f, FIRST_STEP] += steps
+                if stream[f, ITEM] >= slots:
+                    stream[f, POSITION] = stream[f, PREV_FIRST_STEP] + min(streams[f, LAG], steps - 1)
+            if not per_step or stream[f, S_STEP] == steps:
+                stream[f, S_STEP] = 0
+                stream[f, S_WAVE] += 1
+                if stream[f, S_WAVE] == tiles[tile, WAVE_HI]:
+                    stream[f, S_REP] += 1
+                    if stream[f, S_REP] == tiles[tile, REPEAT]:
+                        stream[f, S_REP] = 0
+                        stream[f, S_TILE] += 1
+                    if stream[f, S_TILE] < streams[f, STREAM_TILE_HI]:
+                        stream[f, S_WAVE] = tiles[stream[f, S_TILE], WAVE_LO]
+
+        elif ending >= 0:
+            # A step's end: its slots are free, the last wave's sums drain, and the team moves on.
+            clock[EVENTS] += 1
+            t = ending
+            tile, wave, step = team[t, TILE], team[t, WAVE], team[t, STEP]
+            active, wave_ended = tiles[tile, ACTIVE], step + 1 == tiles[tile, STEPS]
+            # The read port has had nothing to do until now, or else stands beyond this cycle already.
+            clock[READ_AT] = max(clock[READ_AT], end * read_bw)
+            for o in range(operand_count):
+                f = team_streams[t, o]
+                if f >= 0 and streams[f, MEMBER] < active and (wave_ended or streams[f, PER_STEP]):
+                    slot = need[t, o] % streams[f, SLOTS]
+                    while slot_item[f, slot] != need[t, o]:
+                        slot = slot + 1 if slot + 1 < streams[f, SLOTS] else 0
+                    slot_pending[f, slot] -= 1
+                    if slot_pending[f, slot] == 0:
+                        slot_item[f, slot] = EMPTY
+                        stream[f, FREE] += 1
+            if wave + 1 == tiles[tile, WAVE_HI]:  # (M14, M15)
+                n = columns if not wave_ended else tiles[tile, TAIL_COLUMNS]
+                for member in range(active):
+                    core = teams[t, FIRST_CORE] + member
+                    size = drain_bytes[tile, member] * n
+                    s.written[0] += size
+                    clock[WRITE_AT] = max(clock[WRITE_AT], (end + pipeline) * write_bw) + size
+                    output_end[core] = (clock[WRITE_AT] - 1) // write_bw + 1
+                    sums_free[core, step] = output_end[core]
+                    clock[OUTPUT_END] = max(clock[OUTPUT_END], output_end[core])
+            team[t, PREV_END] = end
+            team[t, STATUS] = MOVED
+            team[t, STEP] += 1
+            if wave_ended:
+                team[t, STEP] = 0
+                team[t, WAVE] += 1
+                if team[t, WAVE] == tiles[tile, WAVE_HI]:
+                    team[t, REP] += 1
+                    if team[t, REP] == tiles[tile, REPEAT]:
+                        team[t, REP] = 0
+                        team[t, TILE] += 1
+                    if team[t, TILE] == teams[t, TEAM_TILE_HI]:
+                        team[t, STATUS] = DONE
+                    else:
+                        team[t, WAVE] = tiles[team[t, TILE], WAVE_LO]
+                control[PROGRESS] = clock[EVENTS] + clock[EVENTS_ADDED]
+                ahead = clock[READ_AT] - end * read_bw
+                if skip_repetitions and team[t, STATUS] != DONE and worth_a_look(finder.search, team, tiles, t, ahead):
+                    fast_forward(p, s, finder, t, end)
+
+        else:
+            break
+
+    # Each core's cycles from its team's last step to the end of the layer (M17).
+    cycles = clock[OUTPUT_END] - 1 + latency
+    for t in range(team_count):
+        if team[t, STATUS] != DONE:
+            return _STUCK
+        for core in range(teams[t, FIRST_CORE], teams[t, FIRST_CORE] + teams[t, CORES]):
+            drained = max(team[t, PREV_END], output_end[core])
+            core_cycles[core, DRAIN_CYCLES] += drained - team[t, PREV_END]
+            core_cycles[core, IDLE_CYCLES] += cycles - drained
+    return _FINISHED

@@ -1,0 +1,51 @@
+"""Errors of the simulator: bad input comes back as plain lines that say what, its value, and the rule."""
+
+from __future__ import annotations
+
+MOST_LINES = 10
+
+
+class InputError(ValueError):
+    """What the user gave breaks a rule.
+
+    Parameters
+    ----------
+    *problems : str
+        One line per problem.
+
+    Attributes
+    ----------
+    lines : list of str
+        The first ten problems and, if there are more, a line saying how many. `str()` joins them.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__(*problems)
+        self.lines = list(problems[:MOST_LINES])
+        if len(problems) > MOST_LINES:
+            self.lines.append(f"and {len(problems) - MOST_LINES} more")
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
+
+
+class LayerError(InputError):
+    """A layer breaks a rule; a reader of layers turns the field into its own column.
+
+    Parameters
+    ----------
+    layer : str
+        The layer's name.
+    field : str
+        Field or property of `Layer`.
+    value : object
+        What it holds.
+    rule : str
+        What it should hold.
+    """
+
+    def __init__(self, layer: str, field: str, value: object, rule: str) -> None:
+        super().__init__(f"layer {layer!r}: {field} {value!r}: {rule}")
+        self.args = (layer, field, value, rule)
+        self.field = field
+        self.rule = rule

@@ -1,0 +1,270 @@
+"""The machine: typed, validated, frozen; read from a TOML preset or file and overridden by dotted keys.
+
+The values and their sources stand in `presets/*.toml`; the units and rules stand here. Nothing here has a
+default of its own, so that a number has one home.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .errors import InputError
+
+DEFAULT_PRESET = "edge"
+
+Overrides = Mapping[str, object]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+def _count(meaning: str, unit: str, *, least: int = 1, most: int = 1 << 20) -> Any:
+    return Field(ge=least, le=most, description=meaning, json_schema_extra={"unit": unit})
+
+
+Bits = Annotated[Literal[8, 16, 32], Field(json_schema_extra={"unit": "bit"})]
+
+
+class Smem(_Section):
+    """The shared memory and its two ports."""
+
+    capacity_bytes: int = _count("capacity; tensors beyond it are reported, not refused", "B", most=1 << 40)
+    read_bytes_per_cycle: int = _count("bandwidth of the read port", "B/cycle")
+    write_bytes_per_cycle: int = _count("bandwidth of the write port", "B/cycle")
+    latency_cycles: int = _count("from a transfer's last byte to the first step that may use it", "cycle")
+
+
+class Core(_Section):
+    """The tensor cores."""
+
+    count: int = _count("tensor cores", "", most=64)
+    rows: int = _count("output rows a core works on", "", most=1024)
+    lanes: int = _count("multiply-accumulate lanes a row", "", most=1024)
+    pipeline_cycles: int = _count("depth of the MAC pipeline", "cycle", least=0)
+
+
+class RegisterFile(_Section):
+    """The register file of one core."""
+
+    bytes: int = _count("capacity a core", "B", most=1 << 30)
+    holds: Literal["all", "sums"] = Field(description="all: sums, weights, chunks; sums: partial sums only")
+    read_bytes_per_cycle: int = _count("port towards the MACs; 0 = no limit", "B/cycle", least=0)
+
+
+class Machine(_Section):
+    """A machine: SMEM, register files, tensor cores (paper, section III-E).
+
+    Make one with `Machine.load`; two machines with equal fields are equal.
+    """
+
+    clock_ghz: float = Field(gt=0, le=1000, allow_inf_nan=False, description="clock", json_schema_extra={"unit": "GHz"})
+    operand_bits: Literal[8, 16] = Field(description="a weight or an activation", json_schema_extra={"unit": "bit"})
+    sum_bits: Bits = Field(description="a partial sum", json_schema_extra={"unit": "bit"})
+    output_bits: Bits = Field(description="a result", json_schema_extra={"unit": "bit"})
+    chunk_columns: int = _count("columns of an activation chunk", "", most=4096)
+    chunk_slots: int = _count("activation chunks a core holds", "", most=4096)
+    column_tile: int = _count("columns of a tile; 0 = as many as fit", "", least=0)
+    block_index_bytes: int = _count("bytes of one block-column index", "B", least=0, most=8)
+    smem: Smem
+    core: Core
+    rf: RegisterFile
+
+    @model_validator(mode="after")
+    def _tile_is_whole_chunks(self) -> Machine:
+        if self.column_tile % self.chunk_columns:
+            raise ValueError(
+                f"column_tile: value {self.column_tile}: must be a multiple of chunk_columns = {self.chunk_columns}"
+            )
+        return self
+
+    @property
+    def operand_bytes(self) -> int:
+        """Bytes of a weight or an activation."""
+        return self.operand_bits // 8
+
+    @property
+    def sum_bytes(self) -> int:
+        """Bytes of a partial sum."""
+        return self.sum_bits // 8
+
+    @property
+    def output_bytes(self) -> int:
+        """Bytes of a result."""
+        return self.output_bits // 8
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulate units of all cores."""
+        return self.core.count * self.core.rows * self.core.lanes
+
+    @property
+    def band_rows(self) -> int:
+        """Output rows all cores work on at a time."""
+        return self.core.count * self.core.rows
+
+    @classmethod
+    def load(cls, source: str | Path = DEFAULT_PRESET, overrides: Overrides | None = None) -> Machine:
+        """Read a preset (`edge`, `paper`) or a TOML file, and apply dotted overrides.
+
+        A file needs to name only what differs from the default preset.
+
+        Parameters
+        ----------
+        source : str or Path
+            Name of a preset, or path of a file ending in .toml.
+        overrides : mapping of str to value, optional
+            Such as {"smem.latency_cycles": 3}; `smem.bytes_per_cycle` sets both ports.
+
+        Raises
+        ------
+        InputError
+            Unknown preset, unreadable file, unknown key (with the nearest known one), or a value out of range.
+
+        >>> Machine.load(overrides={"smem.bytes_per_cycle": 32}).smem.write_bytes_per_cycle
+        32
+        """
+        fields = flatten(_read_preset(DEFAULT_PRESET))
+        if str(source).endswith(".toml"):
+            fields |= expand_aliases(flatten(read_toml(Path(source))), str(source))
+        elif str(source) != DEFAULT_PRESET:
+            fields |= flatten(_read_preset(str(source)))
+        fields |= expand_aliases(dict(overrides or {}), "--set")
+        return _build(fields, str(source))
+
+    def to_toml(self) -> str:
+        """Write every field, in the form `load` reads."""
+        fields = self.model_dump()
+        sections = {key: value for key, value in fields.items() if isinstance(value, dict)}
+        lines = [f"{key} = {_toml(value)}" for key, value in fields.items() if key not in sections]
+        for name, section in sections.items():
+            lines += ["", f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in section.items())]
+        return "\n".join(lines) + "\n"
+
+
+def preset_names() -> list[str]:
+    """Names of the shipped machine presets."""
+    return sorted(p.name.removesuffix(".toml") for p in _preset_folder().iterdir() if p.name.endswith(".toml"))
+
+
+def describe(machine: Machine) -> list[tuple[str, object, str, str]]:
+    """Every field as (dotted key, value, unit, meaning), in the order of declaration."""
+    rows: list[tuple[str, object, str, str]] = []
+    for prefix, section in [("", machine), ("smem.", machine.smem), ("core.", machine.core), ("rf.", machine.rf)]:
+        for name, info in type(section).model_fields.items():
+            value = getattr(section, name)
+            if not isinstance(value, _Section):
+                extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+                rows.append((prefix + name, value, str(extra.get("unit", "")), info.description or ""))
+    return rows
+
+
+def known_keys() -> list[str]:
+    """Every dotted key that an override may name."""
+    return [*flatten(_read_preset(DEFAULT_PRESET)), "smem.bytes_per_cycle"]
+
+
+def flatten(table: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Turn nested tables into dotted keys."""
+    flat: dict[str, object] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises
+    ------
+    InputError
+        The file is missing, unreadable or not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not TOML: {error}") from error
+
+
+def parse_override(text: str) -> tuple[str, object]:
+    """Read `key=value` of `--set`; the value is a TOML value, a bare word counts as text.
+
+    >>> parse_override("smem.latency_cycles=3")
+    ('smem.latency_cycles', 3)
+
+    Raises
+    ------
+    InputError
+        There is no `=`, or nothing on one of its sides.
+    """
+    key, equals, value = (part.strip() for part in text.partition("="))
+    if not (key and equals and value):
+        raise InputError(f"--set {text!r}: expected KEY=VALUE, such as smem.bytes_per_cycle=32")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value
+
+
+def expand_aliases(fields: dict[str, object], where: str) -> dict[str, object]:
+    """Refuse unknown keys, naming the nearest known one, and spread `smem.bytes_per_cycle` over both ports.
+
+    Raises
+    ------
+    InputError
+        A key is unknown.
+    """
+    known = known_keys()
+    for key in fields:
+        if key not in known:
+            nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
+            raise InputError(f"{where}: unknown key {key!r}; the nearest known one is {nearest!r}")
+    both = fields.pop("smem.bytes_per_cycle", None)
+    if both is None:
+        return fields
+    return {"smem.read_bytes_per_cycle": both, "smem.write_bytes_per_cycle": both} | fields
+
+
+def _preset_folder() -> Any:
+    return resources.files(__package__) / "presets"
+
+
+def _read_preset(name: str) -> dict[str, Any]:
+    if name not in preset_names():
+        raise InputError(f"machine {name!r}: unknown; known presets are {', '.join(preset_names())}, or a .toml file")
+    return tomllib.loads((_preset_folder() / f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def _build(fields: Mapping[str, object], where: str) -> Machine:
+    nested: dict[str, Any] = {}
+    for key, value in fields.items():
+        section, _, name = key.rpartition(".")
+        (nested.setdefault(section, {}) if section else nested)[name] = value
+    try:
+        return Machine.model_validate(nested)
+    except ValidationError as error:
+        raise InputError(*[_one_line(problem, where) for problem in error.errors()]) from error
+
+
+def _one_line(problem: Any, where: str) -> str:
+    key = ".".join(str(part) for part in problem["loc"])
+    rule = problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
+    return f"{where}: {key}: value {problem['input']!r}: {rule}" if key else f"{where}: {rule}"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f'"{value}"' if isinstance(value, str) else repr(value)

@@ -1,0 +1,145 @@
+"""A plan: what the engine runs, as integer arrays in compressed form.
+
+An architecture lowers one convolution group to a plan; the engine knows nothing else. What repeats is stored
+once with its count, so that a layer of 10^11 MACs needs kilobytes.
+
+Teams, streams, queues
+----------------------
+A *team* is a group of neighbouring cores in lockstep (a sharing set). It runs its rows of `tiles` one after
+another, each `repeat` times; a tile runs its rows of `waves`; a wave takes as many steps as the tile has chunks.
+A *stream* brings operands to the teams that share it, in order, into its slots. It walks rows of `tiles` and
+`waves` of its own (a team's, where the stream is a team's own), with one item a step or one a wave. A *queue* is a
+fixed order of reads over one or several streams; its head waits for its slot, and nothing overtakes it. Queues
+of a lower `priority` number go first at the read port, round robin among equals.
+
+docs/microarchitecture.md holds the law; M-numbers in the code name its rules.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+
+# Columns of Plan.tiles.
+REPEAT, WAVE_LO, WAVE_HI, STEPS, TAIL_COLUMNS, ACTIVE, PERIOD, PERIODIC_HI = range(8)
+TILE_FIELDS = 8
+
+# Columns of Plan.waves.
+BUSY, RF = range(2)
+WAVE_FIELDS = 2
+
+# Columns of Plan.teams.
+FIRST_CORE, CORES, TEAM_TILE_LO, TEAM_TILE_HI = range(4)
+TEAM_FIELDS = 4
+
+# Columns of Plan.streams.
+QUEUE, SLOTS, PER_STEP, MEMBER, ITEM_COLUMN, STREAM_TILE_LO, STREAM_TILE_HI, LAG = range(8)
+STREAM_FIELDS = 8
+
+EVERY_MEMBER = -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    """The SMEM's ports and the depth of the pipeline behind the MACs.
+
+    read_bytes_per_cycle, write_bytes_per_cycle : int
+    latency_cycles : int
+        From a transfer's last byte to the first step that may use it; at least 1.
+    pipeline_cycles : int
+        From a step's end to the write of its results.
+    """
+
+    read_bytes_per_cycle: int
+    write_bytes_per_cycle: int
+    latency_cycles: int
+    pipeline_cycles: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """One convolution group, lowered.
+
+    Attributes
+    ----------
+    cores : int
+    columns : int
+        Columns of a full chunk; the last step of a tile has TAIL_COLUMNS.
+    ports : Ports
+    teams : int64, (teams, 4)
+        First core, number of cores, and the tile rows [lo, hi).
+    team_streams : int64, (teams, operands)
+        The stream of each operand, -1 where a team has fewer.
+    streams : int64, (streams, 8)
+        Queue; slots; 1 for an item a step, 0 for one a wave; the member it is for (-1: every one); the column of
+        `item_bytes` that holds its sizes; tile rows [lo, hi); and, for an item a wave, its LAG: items beyond the
+        first SLOTS stand in the queue at step min(LAG, last) of the wave before (M10).
+    queue_priority : int64, (queues,)
+    tiles : int64, (tiles, 8)
+        Times it repeats; wave rows [lo, hi); steps a wave; columns of the last step; active cores; PERIOD: rows w and
+        w + PERIOD of [lo, PERIODIC_HI) are equal in every wave table (0: nothing is known).
+    drain_bytes : int64, (tiles, members)
+        Bytes each member writes per column of the tile.
+    waves : int64, (waves, 2)
+        Busy and register-file-stall cycles per column.
+    item_bytes, item_metadata_bytes : int64, (waves, item columns)
+        Size of a stream's item of that wave, and how much of it is metadata; per column for an item a step.
+    item_sharers : int64, (waves, item columns)
+        Teams that need the item; its slot is freed when all of them are done.
+    advance : int64, (waves, operands)
+        By how many items of the operand's stream this wave moves on from the one before (1 unless it skips some).
+    """
+
+    cores: int
+    columns: int
+    ports: Ports
+    teams: Ints
+    team_streams: Ints
+    streams: Ints
+    queue_priority: Ints
+    tiles: Ints
+    drain_bytes: Ints
+    waves: Ints
+    item_bytes: Ints
+    item_metadata_bytes: Ints
+    item_sharers: Ints
+    advance: Ints
+
+    @property
+    def compute_bound_cycles(self) -> int:
+        """Step cycles of the busiest core, stall_rf included (hardware.md section 6)."""
+        cycles = np.zeros(self.cores, np.int64)
+        per_column = np.concatenate([[0], np.cumsum(self.waves.sum(axis=1))])
+        for first, count, lo, hi in self.teams[:, : TEAM_TILE_HI + 1]:
+            for tile in self.tiles[lo:hi]:
+                columns = (tile[STEPS] - 1) * self.columns + tile[TAIL_COLUMNS]
+                step_cycles = tile[REPEAT] * columns * (per_column[tile[WAVE_HI]] - per_column[tile[WAVE_LO]])
+                cycles[first : first + min(count, tile[ACTIVE])] += step_cycles
+        return int(cycles.max(initial=0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lowered:
+    """A plan with the counts that follow from it in closed form.
+
+    macs_issued : MAC slots driven. mux_selections : selections of the activation-selection unit. resident_bytes : the
+    weights as stored, once, with their metadata. The rest in bytes too; `docs/microarchitecture.md` section 5 defines
+    each. `weight_streams` and `activation_streams` tell the plan's streams apart.
+    """
+
+    plan: Plan
+    mode: str
+    column_tile: int
+    weight_streams: tuple[int, ...]
+    activation_streams: tuple[int, ...]
+    macs_issued: int
+    mux_selections: int
+    resident_bytes: int
+    rf_read_bytes: int
+    rf_write_bytes: int
+    accumulator_read_bytes: int
+    accumulator_write_bytes: int

@@ -1,0 +1,276 @@
+"""Simulate layers on architectures: the function behind `crispsim run`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ..formats import FormatError, PackedModel, parse_nm, read_model
+from .activations import Activations, count_activations, draw_activations
+from .arch_spec import ArchSpec, load_arch
+from .archs import ARCHITECTURES, BASELINE, Architecture
+from .archs.base import Setup
+from .control import Control
+from .engine import run
+from .errors import InputError
+from .layer import Layer
+from .machine import Machine
+from .result import GroupResult, LayerResult, Results
+from .weights import Weights
+from .workload import (
+    LayerPattern,
+    PatternRequest,
+    layer_of_packed,
+    packed_weights,
+    resolve_patterns,
+    synthetic_weights,
+)
+
+DEFAULT_ARCHS = tuple(ARCHITECTURES)
+DEFAULT_SPARSITY = 0.9
+
+Progress = Callable[[Layer, int, int], None]
+
+
+def simulate(
+    layers: Sequence[Layer] | None = None,
+    archs: Sequence[str | ArchSpec] = DEFAULT_ARCHS,
+    *,
+    machine: str | Path | Machine = "edge",
+    weights: str | Path | PackedModel | None = None,
+    nm: str | tuple[int, int] = (2, 4),
+    block: int | None = 64,
+    sparsity: float | None = None,
+    activation_sparsity: float = 0.4,
+    seed: int = 0,
+    all_layers: bool = False,
+    jobs: int = 1,
+    skip_repetitions: bool = True,
+    progress: Progress | None = None,
+    control: Control | None = None,
+) -> Results:
+    """Simulate every layer on every architecture.
+
+    Parameters
+    ----------
+    layers : sequence of Layer, optional
+        As `read_layers` gives them; may be left out with `weights`, which knows its layers.
+    archs : sequence of str or ArchSpec
+        Names or .toml files.
+    machine : str, Path or Machine
+        For the architectures given by name.
+    weights : path or PackedModel, optional
+        Packed weights; without, masks are drawn from (seed, layer index) and obey the pattern exactly.
+    nm, block, sparsity, all_layers
+        The pattern of drawn masks (`PatternRequest`); sparsity defaults to 0.9 with blocks, and to what N:M gives
+        without.
+    activation_sparsity : float
+        Zeros in the input, from 0 to 1; a layer's own value wins.
+    seed : int
+    jobs : int
+        Layers simulated at a time; the kernels release the GIL.
+    skip_repetitions : bool
+        As in `engine.run`; the result is the same either way.
+    progress : callable, optional
+        Called with (layer, layers done, layers in all) after each.
+    control : Control, optional
+        For another thread to stop the run.
+
+    Raises
+    ------
+    InputError
+        Something given is wrong; nothing has been simulated then.
+    Interrupted
+        `control.stop()` was called.
+
+    >>> layer = Layer(name="l", kind="gemm", in_height=8, in_width=1, kernel_h=1, kernel_w=1,
+    ...               in_channels=64, out_channels=32)
+    >>> [row.cycles for row in simulate([layer], ["dense", "crisp-stc"], nm="2:4", block=32, sparsity=0.75).rows]
+    [78, 30]
+    """
+    specs = [arch if isinstance(arch, ArchSpec) else _spec(arch, machine) for arch in archs]
+    _check_names(specs)
+    if not 0.0 <= activation_sparsity <= 1.0:
+        raise InputError(f"activation sparsity {activation_sparsity}: must be a number from 0 to 1")
+    if not 0 <= seed < 1 << 64:
+        raise InputError(f"seed {seed}: must be an integer from 0 to 2^64 - 1")
+    if jobs < 1:
+        raise InputError(f"jobs {jobs}: must be at least 1")
+    model = _read(weights)
+    if layers is None:
+        if model is None:
+            raise InputError("nothing to simulate: give layers, or weights, or both")
+        layers = [layer_of_packed(packed) for packed in model.layers]
+    if not layers:
+        raise InputError("nothing to simulate: there are no layers")
+    tasks = _tasks(layers, specs, model, _request(nm, block, sparsity, all_layers), activation_sparsity, seed)
+    work = partial(_simulate_layer, specs=specs, skip_repetitions=skip_repetitions, control=control or Control())
+    rows: list[LayerResult] = []
+    with ThreadPoolExecutor(jobs) as pool:
+        for done, result in enumerate(pool.map(work, tasks), start=1):
+            rows += result
+            if progress:
+                progress(tasks[done - 1].layer, done, len(tasks))
+    return Results(tuple(rows))
+
+
+def run_group(
+    architecture: Architecture,
+    machine: Machine,
+    weights: Weights,
+    columns: int,
+    *,
+    control: Control | None = None,
+    skip_repetitions: bool = True,
+) -> GroupResult:
+    """Run one convolution group of P = columns on one architecture."""
+    setup = architecture.setup(machine, weights)
+    return _run_setup(setup, machine, weights.shape[0], columns, control, skip_repetitions)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Task:
+    """One layer with all that its simulation needs."""
+
+    layer: Layer
+    weights: Callable[[], Iterator[tuple[Weights, int]]]
+    activations: Callable[[Control], Activations]
+    requested_sparsity: float | None
+    note: str
+
+
+def _spec(arch: str, machine: str | Path | Machine) -> ArchSpec:
+    if isinstance(machine, Machine):
+        return ArchSpec(name=arch, architecture=load_arch(arch).architecture, machine=machine)
+    return load_arch(arch, machine)
+
+
+def _check_names(specs: Sequence[ArchSpec]) -> None:
+    if not specs:
+        raise InputError("no architecture given")
+    names = [spec.name for spec in specs]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"architecture {name!r}: given {names.count(name)} times; each name once")
+
+
+def _read(weights: str | Path | PackedModel | None) -> PackedModel | None:
+    if weights is None or isinstance(weights, PackedModel):
+        return weights
+    try:
+        return read_model(Path(weights))
+    except FormatError as error:
+        raise InputError(str(error)) from error
+
+
+def _request(nm: str | tuple[int, int], block: int | None, sparsity: float | None, all_layers: bool) -> PatternRequest:
+    try:
+        pair = parse_nm(nm) if isinstance(nm, str) else nm
+    except FormatError as error:
+        raise InputError(str(error)) from error
+    if sparsity is None and block is not None:
+        sparsity = DEFAULT_SPARSITY
+    return PatternRequest(nm=pair, block=block, sparsity=sparsity, all_layers=all_layers)
+
+
+def _tasks(
+    layers: Sequence[Layer],
+    specs: Sequence[ArchSpec],
+    model: PackedModel | None,
+    request: PatternRequest,
+    activation_sparsity: float,
+    seed: int,
+) -> list[_Task]:
+    """Settle every layer's weights and activations, and refuse whatever cannot run, before anything does."""
+    choices: list[LayerPattern | None] = list(resolve_patterns(layers, request)) if model is None else [None] * len(layers)
+    tasks = []
+    for index, (layer, choice) in enumerate(zip(layers, choices, strict=True)):
+        own = layer.activation_sparsity
+        draw = partial(draw_activations, layer, activation_sparsity if own is None else own, seed, index)
+        if choice is not None:
+            patterns = [choice.pattern]
+            weights = partial(synthetic_weights, layer, choice, seed, index)
+        else:
+            assert model is not None
+            patterns = [weights.pattern for weights, _ in packed_weights(layer, model)]
+            weights = partial(packed_weights, layer, model)
+            given = model[layer.tensor or layer.name].activations
+            if given is not None:
+                draw = partial(_given_activations, layer, model)
+        for spec in specs:
+            for pattern in patterns[:1]:
+                try:
+                    spec.architecture.check(spec.machine, pattern)
+                except InputError as error:
+                    raise InputError(f"{spec.name}: layer {layer.name!r}: {error}") from error
+        tasks.append(
+            _Task(
+                layer=layer,
+                weights=weights,
+                activations=lambda control, draw=draw: draw(control=control),
+                requested_sparsity=choice.sparsity if choice else None,
+                note=choice.note if choice else "",
+            )
+        )
+    return tasks
+
+
+def _given_activations(layer: Layer, model: PackedModel, *, control: Control) -> Activations:
+    return count_activations(layer, model[layer.tensor or layer.name].nonzero_activations())
+
+
+def _simulate_layer(
+    task: _Task, *, specs: Sequence[ArchSpec], skip_repetitions: bool, control: Control
+) -> list[LayerResult]:
+    layer, activations = task.layer, task.activations(control)
+    parts: dict[int, list[tuple[GroupResult, int]]] = {index: [] for index in range(len(specs))}
+    baseline: dict[Machine, list[tuple[GroupResult, int]]] = {}
+    known: dict[tuple[Machine, Setup], GroupResult] = {}
+
+    def run_on(architecture: Architecture, machine: Machine, weights: Weights) -> GroupResult:
+        setup = architecture.setup(machine, weights)
+        if (machine, setup) not in known:
+            known[machine, setup] = _run_setup(setup, machine, layer.s, layer.p, control, skip_repetitions)
+        return known[machine, setup]
+
+    nonzeros, effectual, group, weights = 0, 0, 0, None
+    for weights, times in task.weights():
+        nonzeros += weights.nonzeros * times
+        for index in range(group, group + times):
+            effectual += int(np.dot(weights.column_nonzeros, activations.of_group(index, layer.groups)))
+        group += times
+        for index, spec in enumerate(specs):
+            parts[index].append((run_on(spec.architecture, spec.machine, weights), times))
+        for machine in {spec.machine for spec in specs}:
+            baseline.setdefault(machine, []).append((run_on(ARCHITECTURES[BASELINE], machine, weights), times))
+    assert weights is not None
+    return [
+        LayerResult(
+            layer=layer,
+            arch=spec.name,
+            machine=spec.machine,
+            group=GroupResult.sum(parts[index]),
+            mask=weights.mask,
+            nm=weights.pattern.nm,
+            block="none" if weights.pattern.block is None else str(weights.pattern.block),
+            weight_sparsity=1 - nonzeros / layer.weights,
+            activation_sparsity=activations.sparsity,
+            requested_sparsity=task.requested_sparsity,
+            note=task.note,
+            macs_effectual=effectual,
+            baseline_cycles=GroupResult.sum(baseline[spec.machine]).cycles,
+        )
+        for index, spec in enumerate(specs)
+    ]
+
+
+def _run_setup(
+    setup: Setup, machine: Machine, rows: int, columns: int, control: Control | None, skip_repetitions: bool
+) -> GroupResult:
+    lowered = setup.lower(machine, rows, columns)
+    return GroupResult.of(lowered, run(lowered.plan, control=control, skip_repetitions=skip_repetitions))

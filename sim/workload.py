@@ -1,0 +1,201 @@
+"""What each layer's weights look like: the pattern that applies to it, and the weights of its convolution groups.
+
+A layer's own columns win over the run's pattern; the layers that the pruner leaves dense are dense here too
+(interfaces.md, `crispsim run`), unless their row says otherwise or all layers are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..formats import CrispMatrix, NMMatrix, PackedLayer, PackedModel, Pattern, PatternError, blocks_to_keep, draw_weights
+from .errors import InputError
+from .layer import Layer
+from .weights import Matrix, Weights
+
+STEM_CHANNELS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatternRequest:
+    """The pattern a run asks of its layers.
+
+    Parameters
+    ----------
+    nm : (int, int)
+        N:M; (1, 1) for none.
+    block : int or None
+    sparsity : float or None
+        Weight sparsity asked of each layer; None for what the pattern gives by itself.
+    all_layers : bool
+        Ask it of the layers that the pruner leaves dense, too.
+    """
+
+    nm: tuple[int, int] = (2, 4)
+    block: int | None = 64
+    sparsity: float | None = 0.9
+    all_layers: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerPattern:
+    """The pattern of one layer.
+
+    pattern : Pattern. sparsity : asked of it, None for what the pattern gives. note : why it is not what the run
+    asked for ("stem", "depthwise", "grouped", "classifier", "K <= block"), else empty.
+    """
+
+    pattern: Pattern
+    sparsity: float | None
+    note: str = ""
+
+
+def resolve_patterns(layers: Sequence[Layer], request: PatternRequest) -> list[LayerPattern]:
+    """The pattern of every layer.
+
+    Raises
+    ------
+    InputError
+        A sparsity is impossible with its pattern; one line per layer, at most ten.
+    """
+    try:
+        _check(_pattern(request.nm, request.block), request.sparsity, None)
+    except PatternError as error:
+        raise InputError(str(error)) from error
+    patterns, problems = [], []
+    for index, layer in enumerate(layers):
+        try:
+            patterns.append(_resolve(layer, request, last=index == len(layers) - 1))
+        except PatternError as error:
+            where = f"line {layer.line}: " if layer.line else ""
+            problems.append(f"{where}layer {layer.name!r}: {error}")
+    if problems:
+        raise InputError(*problems)
+    return patterns
+
+
+def exemption(layer: Layer, *, last: bool) -> str:
+    """Why the pruner leaves a layer dense, or an empty string."""
+    if layer.kind == "conv" and layer.in_channels <= STEM_CHANNELS:
+        return "stem"
+    if layer.groups > 1:
+        return "depthwise" if layer.depthwise else "grouped"
+    return "classifier" if last and layer.p == layer.batch else ""
+
+
+def layer_of_packed(packed: PackedLayer) -> Layer:
+    """The shape of a layer in a packed file."""
+    return Layer(
+        name=packed.name,
+        kind=packed.kind,
+        in_height=packed.in_height,
+        in_width=packed.in_width,
+        kernel_h=packed.kernel[0],
+        kernel_w=packed.kernel[1],
+        in_channels=packed.in_channels,
+        out_channels=packed.groups * _shape(packed.group_weights[0])[0],
+        stride_h=packed.stride[0],
+        stride_w=packed.stride[1],
+        pad_h=packed.padding[0],
+        pad_w=packed.padding[1],
+        dilation_h=packed.dilation[0],
+        dilation_w=packed.dilation[1],
+        groups=packed.groups,
+        batch=packed.batch,
+        calls=packed.calls,
+        tensor=packed.name,
+    )
+
+
+def synthetic_weights(layer: Layer, choice: LayerPattern, seed: int, index: int) -> Iterator[tuple[Weights, int]]:
+    """Draw a layer's weights, group by group: (weights, how many consecutive groups have them).
+
+    A layer without a pattern has no zeros at all, and all its groups are alike.
+    """
+    shape = (layer.s, layer.k)
+    if choice.pattern.kind == "dense":
+        yield Weights(shape=shape), layer.groups
+        return
+    for group in range(layer.groups):
+        yield Weights(shape=shape, matrix=draw_weights(shape, choice.pattern, choice.sparsity, seed, index, group)), 1
+
+
+def packed_weights(layer: Layer, model: PackedModel) -> Iterator[tuple[Weights, int]]:
+    """A layer's weights from a packed file, group by group.
+
+    Raises
+    ------
+    InputError
+        The file has no such tensor, or its shape is not the layer's.
+    """
+    name = layer.tensor or layer.name
+    try:
+        packed = model[name]
+    except KeyError:
+        raise InputError(f"{model.path}: no layer {name!r} in the file; it has {_few(model)}") from None
+    for matrix in packed.group_weights:
+        if _shape(matrix) != (layer.s, layer.k) or len(packed.group_weights) != layer.groups:
+            raise InputError(
+                f"{model.path}: layer {name!r}: {len(packed.group_weights)} group(s) of S x K = "
+                f"{' x '.join(map(str, _shape(matrix)))}, but the layer table's {layer.name!r} has {layer.groups} of "
+                f"{layer.s} x {layer.k}"
+            )
+        yield Weights(shape=(layer.s, layer.k), matrix=_channel_fastest(matrix, packed)), 1
+
+
+def _resolve(layer: Layer, request: PatternRequest, *, last: bool) -> LayerPattern:
+    own = layer.nm is not None or layer.block is not None or layer.weight_sparsity is not None
+    if not own and not request.all_layers:
+        reason = exemption(layer, last=last)
+        if reason:
+            return LayerPattern(pattern=Pattern(), sparsity=None, note=reason)
+    nm = layer.nm or request.nm
+    block = request.block if layer.block is None else (None if layer.block == "none" else layer.block)
+    sparsity = request.sparsity if layer.weight_sparsity is None else layer.weight_sparsity
+    if layer.weight_sparsity is None and (layer.nm is not None or layer.block is not None) and block is None:
+        sparsity = None  # the row took the blocks away: its N:M alone says how sparse it is
+    pattern, note = _pattern(nm, block), ""
+    if block is not None and layer.k <= block:
+        pattern, note = _pattern(nm, None), "K <= block"
+        sparsity = None
+    _check(pattern, sparsity, layer)
+    return LayerPattern(pattern=pattern, sparsity=sparsity, note=note)
+
+
+def _pattern(nm: tuple[int, int], block: int | None) -> Pattern:
+    return Pattern(n=nm[0], m=nm[1], block=block)
+
+
+def _check(pattern: Pattern, sparsity: float | None, layer: Layer | None) -> None:
+    if sparsity is None:
+        return
+    blocks_to_keep(sparsity, pattern, 1)
+    alone = float(1 - pattern.density)
+    if pattern.block is None and sparsity != alone:
+        raise PatternError(f"sparsity {sparsity}: {pattern.nm} without blocks prunes exactly {alone:g}; give a block too")
+
+
+def _shape(matrix: Matrix) -> tuple[int, int]:
+    return int(matrix.shape[0]), int(matrix.shape[1])
+
+
+def _channel_fastest(matrix: Matrix, packed: PackedLayer) -> Matrix:
+    """An array in the order of the simulator; packed matrices of another order are refused."""
+    order = matrix.k_order if isinstance(matrix, CrispMatrix | NMMatrix) else packed.k_order
+    if order == "hwc":
+        return matrix
+    if isinstance(matrix, CrispMatrix | NMMatrix):
+        raise InputError(
+            f"layer {packed.name!r}: k_order {order!r}: the simulator streams channels fastest; pack the layer as hwc"
+        )
+    taps = packed.kernel[0] * packed.kernel[1]
+    s, k = matrix.shape
+    return np.ascontiguousarray(matrix.reshape(s, k // taps, taps).transpose(0, 2, 1)).reshape(s, k)
+
+
+def _few(model: PackedModel) -> str:
+    names = [layer.name for layer in model.layers]
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,0 +1,1 @@
+"""The reference twins: slow, obvious models that the fast simulator must agree with exactly."""
