@@ -26,7 +26,7 @@ from .dense import (
 )
 from .errors import FormatError, PatternError
 from .footprint import Footprint
-from .nm import check_group_size, check_groups
+from .nm import ascent_fault, check_group_size, check_groups
 from .nm_blocks import (
     count_columns,
     first_bad_index,
@@ -153,9 +153,7 @@ class CrispMatrix:
         lanes = block * pattern.n // pattern.m
         values = np.zeros((*kept_cols.shape, block, lanes), dense.dtype)
         nm_index = np.zeros((*kept_cols.shape, packed_bytes(block * lanes, pattern.index_bits)), np.uint8)
-        pack_blocks(
-            words(dense), mask, kept_cols, pattern.n, pattern.m, pattern.index_bits, words(values), nm_index
-        )
+        pack_blocks(words(dense), mask, kept_cols, pattern.n, pattern.m, pattern.index_bits, words(values), nm_index)
         return cls(
             n=n,
             m=m,
@@ -212,15 +210,15 @@ class CrispMatrix:
         Raises
         ------
         FormatError
-            Indices of a group are not ascending and below m, or padding holds a nonzero value.
+            An index is not below m, stands twice in its group or descends, or padding holds a nonzero
+            value. The first offender is named; its group is counted from the start of its block.
         """
         slots = self.values.shape[2] * self.values.shape[3]
-        row, block, group = first_bad_index(self.nm_index, slots, self.n, self.m, self.pattern.index_bits)
+        bits = self.pattern.index_bits
+        row, block, group, position, before = first_bad_index(self.nm_index, slots, self.n, self.m, bits)
         if row >= 0:
-            raise FormatError(
-                f"crisp: block row {row}, block {block}, group {group}: "
-                f"indices must ascend and be below M = {self.m}"
-            )
+            fault = ascent_fault("index", position, before, self.m, "M")
+            raise FormatError(f"crisp: block row {row}, block {block}, group {group}: {fault}")
         row, column = first_padded_nonzero(self.values != 0, *self._places(), *self.shape)
         if row >= 0:
             raise FormatError(f"crisp: row {row}, column {column}: padding beyond {self.shape} must be zero")
@@ -236,13 +234,13 @@ def _check_block_cols(block_cols: NDArray[Any], shape: tuple[int, ...], block: i
         raise FormatError(f"crisp: block_cols of shape {block_cols.shape}: must be ({rows}, kept blocks)")
     if block_cols.dtype.kind not in "iu":
         raise FormatError(f"crisp: block_cols of dtype {block_cols.dtype}: must be integers")
-    in_range = ((block_cols >= 0) & (block_cols < columns)).all(axis=1)
-    ascending = (block_cols[:, 1:] > block_cols[:, :-1]).all(axis=1)
-    if not (in_range & ascending).all():
-        row = int(np.argmin(in_range & ascending))
-        raise FormatError(
-            f"crisp: block_cols of block row {row}: must ascend from 0 to {columns - 1} at most"
-        )
+    bad = (block_cols < 0) | (block_cols >= columns)
+    bad[:, 1:] |= block_cols[:, 1:] <= block_cols[:, :-1]
+    if bad.any():
+        row, kept = (int(place[0]) for place in np.nonzero(bad))
+        column, before = int(block_cols[row, kept]), int(block_cols[row, kept - 1]) if kept else -1
+        fault = ascent_fault("block column", column, before, columns, "ceil(K/B)")
+        raise FormatError(f"crisp: block row {row}, block {kept}: {fault}")
 
 
 def _kept_blocks(occupied: NDArray[np.bool_]) -> NDArray[np.int32]:
@@ -261,6 +259,4 @@ def _check_kept(occupied: NDArray[np.bool_], block_cols: NDArray[np.int32]) -> N
     np.put_along_axis(lost, block_cols.astype(np.int64), False, axis=1)
     if lost.any():
         row, column = (int(place[0]) for place in np.nonzero(lost))
-        raise PatternError(
-            f"crisp: block row {row}, block column {column} is occupied: must be in block_cols"
-        )
+        raise PatternError(f"crisp: block row {row}, block column {column} is occupied: must be in block_cols")

@@ -50,9 +50,7 @@ def check_k_order(name: str, k_order: str) -> None:
 def check_value_dtype(name: str, dtype: np.dtype[Any]) -> None:
     """Raise FormatError unless values are integers or floats of 1, 2, 4 or 8 bytes, in native order."""
     if dtype.kind not in "iuf" or dtype.itemsize not in (1, 2, 4, 8) or not dtype.isnative:
-        raise FormatError(
-            f"{name}: values of dtype {dtype}: must be native integers or floats of 1 to 8 bytes"
-        )
+        raise FormatError(f"{name}: values of dtype {dtype}: must be native integers or floats of 1 to 8 bytes")
 
 
 def check_array(name: str, field: str, array: NDArray[Any], dtype: Any, shape: tuple[int, ...]) -> None:
@@ -62,9 +60,7 @@ def check_array(name: str, field: str, array: NDArray[Any], dtype: Any, shape: t
     elif array.dtype != dtype:
         raise FormatError(f"{name}: {field} of dtype {array.dtype}: must be {np.dtype(dtype)}")
     if array.shape != tuple(shape):
-        raise FormatError(
-            f"{name}: {field} of shape {array.shape}: must be {tuple(int(side) for side in shape)}"
-        )
+        raise FormatError(f"{name}: {field} of shape {array.shape}: must be {tuple(int(side) for side in shape)}")
 
 
 def words(array: NDArray[Any]) -> NDArray[Any]:

@@ -53,7 +53,8 @@ def _use_own_cache() -> Path:
     if os.environ.get("NUMBA_CACHE_DIR"):
         return Path(os.environ["NUMBA_CACHE_DIR"])
     folder = _cache_root() / f"numba-{_fingerprint()}"
-    _config.CACHE_DIR = str(folder)
+    # numba.core.config puts its settings into globals() when it is loaded, where no type checker sees them.
+    _config.CACHE_DIR = str(folder)  # pyright: ignore[reportAttributeAccessIssue]
     return folder
 
 
@@ -62,7 +63,8 @@ CACHE_DIR = _use_own_cache()
 
 def kernels_are_compiled() -> bool:
     """Whether this version's kernels have been compiled on this machine before (or need no compiling)."""
-    return bool(_config.DISABLE_JIT) or (CACHE_DIR.is_dir() and any(CACHE_DIR.rglob("*.nbi")))
+    disabled = bool(_config.DISABLE_JIT)  # pyright: ignore[reportAttributeAccessIssue] see _use_own_cache
+    return disabled or (CACHE_DIR.is_dir() and any(CACHE_DIR.rglob("*.nbi")))
 
 
 def kernel(function: F) -> F:

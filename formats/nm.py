@@ -171,18 +171,18 @@ class NMMatrix:
         Raises
         ------
         FormatError
-            Indices of a group are not ascending and below m, or padding holds a nonzero value.
+            An index is not below m, stands twice in its group or descends, or padding holds a nonzero
+            value. The first offender is named.
         """
         bits = self.pattern.index_bits
         nonzero, index, columns = self._as_blocks(self.values != 0)
-        row, _, group = first_bad_index(index, nonzero.shape[3], self.n, self.m, bits)
+        row, _, group, position, before = first_bad_index(index, nonzero.shape[3], self.n, self.m, bits)
         if row >= 0:
-            raise FormatError(f"nm: row {row}, group {group}: indices must ascend and be below M = {self.m}")
+            fault = ascent_fault("index", position, before, self.m, "M")
+            raise FormatError(f"nm: row {row}, group {group}: {fault}")
         row, column = first_padded_nonzero(nonzero, index, columns, self.n, self.m, bits, *self.shape)
         if row >= 0:
-            raise FormatError(
-                f"nm: row {row}, column {column}: padding beyond K = {self.shape[1]} must be zero"
-            )
+            raise FormatError(f"nm: row {row}, column {column}: padding beyond K = {self.shape[1]} must be zero")
 
     def _as_blocks(self, values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.int32]]:
         """Values, indices and block columns as the kernels take them: a row is one block."""
@@ -205,6 +205,21 @@ def check_group_size(name: str, m: int) -> None:
     """Raise PatternError unless a group has at least one column."""
     if m < 1:
         raise PatternError(f"{name}: group of {m} columns: must be at least 1")
+
+
+def ascent_fault(what: str, value: int, before: int, end: int, end_name: str) -> str:
+    """What is wrong with a value of a sequence that must ascend strictly from 0, below `end`, and the rule.
+
+    `before` is the value before it; whatever is out of range is called that, then comes the order.
+
+    >>> [ascent_fault("index", value, 2, 4, "M") for value in (4, 2, 1)]
+    ['index 4: must be 0 or more and below M = 4', 'index 2 twice: must ascend', 'index 1 after 2: must ascend']
+    """
+    if not 0 <= value < end:
+        return f"{what} {value}: must be 0 or more and below {end_name} = {end}"
+    if value == before:
+        return f"{what} {value} twice: must ascend"
+    return f"{what} {value} after {before}: must ascend"
 
 
 def _array_shapes(shape: tuple[int, ...], pattern: Pattern) -> tuple[tuple[int, int], tuple[int, int]]:

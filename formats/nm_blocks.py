@@ -129,9 +129,9 @@ def fullest_group(nonzero, nm_index, block_cols, n, m, index_bits, size):
 
 @kernel
 def first_bad_index(nm_index, slots, n, m, index_bits):
-    """First group, of the `slots` // n of a block, whose indices are not ascending and below m.
+    """First index, of the `slots` of a block, that is not below m or not above the one before in its group.
 
-    Returns (block row, block, group); (-1, -1, -1) if all are well.
+    Returns (block row, block, group, index, the one before or -1); (-1, -1, -1, -1, -1) if all are well.
     """
     for r in range(nm_index.shape[0]):
         for e in range(nm_index.shape[1]):
@@ -141,9 +141,9 @@ def first_bad_index(nm_index, slots, n, m, index_bits):
                 for slot in range(g * n, (g + 1) * n):
                     index = read_code(stream, slot, index_bits)
                     if not previous < index < m:
-                        return r, e, g
+                        return r, e, g, index, previous
                     previous = index
-    return -1, -1, -1
+    return -1, -1, -1, -1, -1
 
 
 @kernel

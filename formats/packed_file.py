@@ -1,7 +1,8 @@
 """A pruned model in one file: its layers, their packed weights, and how it was made.
 
-`FORMAT.md` is the law; `packed_header` holds what the file's header may say. Nothing in a file is ever
-executed. Tensors are mapped, not read, so a layer costs memory only when it is used.
+`FORMAT.md` is the law; `packed_layer` holds what the header may say of a layer, `packed_header` the rest of
+the header. Nothing in a file is ever executed. Tensors are mapped, not read, so a layer costs memory only
+when it is used.
 """
 
 from __future__ import annotations
@@ -20,16 +21,8 @@ import numpy as np
 from .crisp import CrispMatrix
 from .errors import FileFormatError, FormatError
 from .nm import NMMatrix
-from .packed_header import (
-    DTYPE_CODES,
-    MAX_HEADER_BYTES,
-    Header,
-    LayerRecord,
-    header_to_bytes,
-    make_header,
-    parse_header,
-    tensor_name,
-)
+from .packed_header import MAX_HEADER_BYTES, Header, header_to_bytes, make_header, parse_header, tensor_name
+from .packed_layer import DTYPE_CODES, LayerRecord
 
 Matrix = CrispMatrix | NMMatrix | np.ndarray
 
@@ -133,7 +126,7 @@ class PackedLayer:
         )
 
     def nonzero_activations(self) -> np.ndarray:
-        """Where the sample's input is not zero: bool (in_height, in_width, in_channels); `activations` must be there."""
+        """Where the sample's input is not zero: bool (in_height, in_width, in_channels); needs `activations`."""
         assert self.activations is not None
         last = self.in_channels if self.activation_layout == "hwc" else self.in_width
         stored = self.activations
@@ -258,9 +251,7 @@ def write_model(path: str | Path, model: PackedModel) -> None:
     except FileFormatError as error:
         raise FileFormatError(f"{path}: {error}") from None
     arrays = {
-        tensor_name(layer.name, role): layer.arrays(role)
-        for layer in model.layers
-        for role in layer.record().tensors()
+        tensor_name(layer.name, role): layer.arrays(role) for layer in model.layers for role in layer.record().tensors()
     }
     with _whole_file(Path(path)) as file:
         file.write(len(raw).to_bytes(_LENGTH_BYTES, "little"))
@@ -336,9 +327,7 @@ def _map_file(path: Path) -> tuple[Header, np.ndarray]:
             raise FileFormatError(f"header length {length}: must be a multiple of {_LENGTH_BYTES}")
         if length > size - _LENGTH_BYTES:
             rest = size - _LENGTH_BYTES
-            raise FileFormatError(
-                f"truncated: header length {length}: must be at most {rest}, the file's rest"
-            )
+            raise FileFormatError(f"truncated: header length {length}: must be at most {rest}, the file's rest")
         mapped = np.asarray(np.memmap(file, np.uint8, mode="r"))
     data = mapped[_LENGTH_BYTES + length :]
     return parse_header(mapped[_LENGTH_BYTES : _LENGTH_BYTES + length].tobytes(), data.size), data
@@ -356,16 +345,20 @@ def _layer(record: LayerRecord, header: Header, data: np.ndarray) -> PackedLayer
     else:
         groups = range(record.groups)
         per_group = [{role: tensor[g] for role, tensor in tensors.items()} for g in groups]
-        weights = tuple(_matrix(record, own) for own in per_group)
+        weights = tuple(_matrix(record, own, f"group {g}: ") for g, own in enumerate(per_group))
     shared = {name: getattr(record, name) for name in _SHARED}
     return PackedLayer(**shared, weights=weights, unstructured=unstructured, activations=activations)
 
 
-def _matrix(record: LayerRecord, tensors: Mapping[str, np.ndarray]) -> Matrix:
+def _matrix(record: LayerRecord, tensors: Mapping[str, np.ndarray], where: str = "") -> Matrix:
+    """The matrix of a layer, or of the group that `where` names in a message."""
     if "dense" in tensors:
         return tensors["dense"]
     known = {"n": record.n, "m": record.m, "shape": record.shape, "k_order": record.k_order, **tensors}
-    if record.block is None:
-        return NMMatrix(**known)
-    known.setdefault("nm_index", np.zeros((*tensors["block_cols"].shape, 0), np.uint8))
-    return CrispMatrix(**known, block=record.block)
+    try:
+        if record.block is None:
+            return NMMatrix(**known)
+        known.setdefault("nm_index", np.zeros((*tensors["block_cols"].shape, 0), np.uint8))
+        return CrispMatrix(**known, block=record.block)
+    except FormatError as error:
+        raise FileFormatError(f"layer {record.name!r}: {where}{error}") from None

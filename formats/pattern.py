@@ -123,6 +123,8 @@ def blocks_to_keep(sparsity: float, pattern: Pattern, block_columns: int) -> int
     kept = 1 - Fraction(str(sparsity))
     if kept > pattern.density:
         least = float(1 - pattern.density)
-        raise PatternError(f"sparsity {sparsity}: pattern {pattern.nm} alone already prunes {least:g}; ask for at least that")
+        raise PatternError(
+            f"sparsity {sparsity}: pattern {pattern.nm} alone already prunes {least:g}; ask for at least that"
+        )
     exact = kept / pattern.density * block_columns
     return min(block_columns, max(1, math.floor(exact + Fraction(1, 2))))

@@ -7,6 +7,7 @@ depends only on seed, layer, group and the position, so that masks are the same 
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -15,11 +16,13 @@ from numpy.typing import NDArray
 from .bits import packed_bytes, write_code
 from .crisp import CrispMatrix
 from .dense import check_shape, tiles_along
-from .errors import PatternError
+from .errors import FormatError, PatternError
 from .jit import kernel
 from .nm import NMMatrix
 from .pattern import Pattern, blocks_to_keep
 from .rng import high_below, low_below, random_word, stream_key
+
+MAX_VALUE_BYTES = 2**33  # of int8 values; indices and block columns come on top
 
 _BLOCKS, _WEIGHTS = 0, 1  # the streams of a layer
 
@@ -60,14 +63,18 @@ def draw_weights(
     PatternError
         The pattern is dense, or the sparsity is impossible with it.
     FormatError
-        The shape, the order or a number of the draw is out of range.
+        The shape, the order or a number of the draw is out of range, or the values kept would take more
+        than `MAX_VALUE_BYTES`; nothing is allocated before that is known.
     """
     check_shape("synthetic", shape)
+    shape = (int(shape[0]), int(shape[1]))  # numpy's integers would wrap around where a size is far too large
     key = stream_key(seed, layer, group, _WEIGHTS)
     if pattern.block is not None:
         block_columns = tiles_along(shape[1], pattern.block)
         kept = block_columns if sparsity is None else blocks_to_keep(sparsity, pattern, block_columns)
-        block_cols = np.empty((tiles_along(shape[0], pattern.block), kept), np.int32)
+        block_rows, lanes = tiles_along(shape[0], pattern.block), pattern.block * pattern.n // pattern.m
+        _check_size(shape, block_rows, kept, pattern.block, lanes)
+        block_cols = np.empty((block_rows, kept), np.int32)
         _draw_block_cols(stream_key(seed, layer, group, _BLOCKS), block_columns, block_cols)
         values, nm_index = _draw_blocks(key, shape, pattern, block_cols, pattern.block, pattern.block)
         return CrispMatrix(
@@ -86,6 +93,7 @@ def draw_weights(
         least = float(1 - pattern.density)
         raise PatternError(f"sparsity {sparsity}: {pattern.nm} without blocks has exactly {least:g}")
     width = tiles_along(shape[1], pattern.m) * pattern.m
+    _check_size(shape, shape[0], width * pattern.n // pattern.m)
     values, nm_index = _draw_blocks(key, shape, pattern, np.zeros((shape[0], 1), np.int32), 1, width)
     return NMMatrix(
         n=pattern.n,
@@ -95,6 +103,14 @@ def draw_weights(
         values=values.reshape(shape[0], -1),
         nm_index=nm_index.reshape(shape[0], -1),
     )
+
+
+def _check_size(shape: tuple[int, int], *value_shape: int) -> None:
+    """Raise FormatError if int8 values of this shape take more than MAX_VALUE_BYTES."""
+    count = math.prod(value_shape)
+    if count > MAX_VALUE_BYTES:
+        S, K = shape
+        raise FormatError(f"synthetic: S {S}, K {K}: {count} bytes of kept values: must be at most {MAX_VALUE_BYTES}")
 
 
 def _draw_blocks(
@@ -109,9 +125,7 @@ def _draw_blocks(
     lanes = width * pattern.n // pattern.m
     values = np.zeros((*block_cols.shape, height, lanes), np.int8)
     nm_index = np.zeros((*block_cols.shape, packed_bytes(height * lanes, pattern.index_bits)), np.uint8)
-    _draw_groups(
-        key, shape[0], shape[1], block_cols, pattern.n, pattern.m, pattern.index_bits, values, nm_index
-    )
+    _draw_groups(key, shape[0], shape[1], block_cols, pattern.n, pattern.m, pattern.index_bits, values, nm_index)
     return values, nm_index
 
 

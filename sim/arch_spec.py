@@ -18,7 +18,7 @@ from pathlib import Path
 
 from .archs import ARCHITECTURES, Architecture
 from .errors import InputError
-from .machine import Machine, Overrides, expand_aliases, flatten, read_toml
+from .machine import Machine, Overrides, flatten, read_toml
 
 _KEYS = ("name", "arch", "machine", "set")
 
@@ -52,7 +52,8 @@ def load_arch(text: str, machine: str | Path = "edge", overrides: Overrides | No
     4
     """
     if not text.endswith(".toml"):
-        return ArchSpec(name=text, architecture=_architecture(text, "--arch"), machine=Machine.load(machine, overrides))
+        made = Machine.load(machine, overrides or {})
+        return ArchSpec(name=text, architecture=_architecture(text, "--arch"), machine=made)
     table = read_toml(Path(text))
     for key in table:
         if key not in _KEYS:
@@ -66,11 +67,10 @@ def load_arch(text: str, machine: str | Path = "edge", overrides: Overrides | No
     own = table.get("set", {})
     if not isinstance(own, dict):
         raise InputError(f"{text}: set: value {own!r}: must be a table of machine fields")
-    fields = expand_aliases(flatten(own), text) | expand_aliases(dict(overrides or {}), "--set")
     return ArchSpec(
         name=table.get("name", Path(text).stem),
         architecture=_architecture(table["arch"], text),
-        machine=Machine.load(table.get("machine", machine), fields),
+        machine=Machine.load(table.get("machine", machine), flatten(own), overrides or {}, origins=(text, "--set")),
     )
 
 
@@ -78,5 +78,7 @@ def _architecture(name: str, where: str) -> Architecture:
     if name not in ARCHITECTURES:
         nearest = difflib.get_close_matches(name, ARCHITECTURES, n=1, cutoff=0.0)[0]
         known = ", ".join(ARCHITECTURES)
-        raise InputError(f"{where} {name!r}: unknown architecture, did you mean {nearest!r}? Known are {known}, or a .toml file")
+        raise InputError(
+            f"{where} {name!r}: unknown architecture, did you mean {nearest!r}? Known are {known}, or a .toml file"
+        )
     return ARCHITECTURES[name]

@@ -76,15 +76,11 @@ def _text(path: Path) -> str:
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     if b"\0" in data:
-        raise InputError(
-            f"{path}: byte {data.index(0)} is zero: must be UTF-8 text, not a binary or UTF-16 file"
-        )
+        raise InputError(f"{path}: byte {data.index(0)} is zero: must be UTF-8 text, not a binary or UTF-16 file")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}: byte {error.start} is {data[error.start]:#04x}: must be UTF-8 text"
-        ) from None
+        raise InputError(f"{path}: byte {error.start} is {data[error.start]:#04x}: must be UTF-8 text") from None
     return text.replace("\r\n", "\n").replace("\r", "\n").replace("\N{NO-BREAK SPACE}", " ")
 
 
@@ -96,7 +92,5 @@ def _holds_something(line: str) -> bool:
 def _split(line: str, separator: str) -> tuple[str, ...]:
     reader = csv.reader([line.strip(" ")], delimiter=separator, skipinitialspace=True)
     fields = tuple(field.strip() for field in next(reader))
-    comment = next(
-        (index for index, field in enumerate(fields) if index and field.startswith("#")), len(fields)
-    )
+    comment = next((index for index, field in enumerate(fields) if index and field.startswith("#")), len(fields))
     return fields[:comment]

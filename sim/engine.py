@@ -14,15 +14,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from ..formats.jit import kernel
 from .control import PROGRESS, STOP, Control, Interrupted
 from .engine_state import (
     ALL_QUEUES,
     BEYOND,
     BUSY_CYCLES,
-    CAUSES,
     DONE,
     DRAIN_CYCLES,
     EMPTY,
@@ -98,7 +95,7 @@ class Timing:
     ----------
     cycles : int
     core_cycles : int64, (cores, 6)
-        Cycles of each core by cause, in the order of `CAUSES`; every row adds up to `cycles`.
+        Cycles of each core by cause, in the order of `engine_state.CAUSES`; every row adds up to `cycles`.
     stream_bytes, stream_metadata_bytes : int64, (streams,)
         Bytes each stream read, and how many of them were metadata.
     smem_write_bytes : int
@@ -166,7 +163,12 @@ def _run(p: Program, s: State, finder: Finder, skip_repetitions: bool, control: 
     columns, latency, pipeline = p.columns, p.latency, p.pipeline
     read_bw, write_bw = p.read_bytes_per_cycle, p.write_bytes_per_cycle
     teams, team_streams, streams, stream_teams = p.teams, p.team_streams, p.streams, p.stream_teams
-    queue_streams, queue_priority, tiles, drain_bytes = p.queue_streams, p.queue_priority, p.tiles, p.drain_bytes
+    queue_streams, queue_priority, tiles, drain_bytes = (
+        p.queue_streams,
+        p.queue_priority,
+        p.tiles,
+        p.drain_bytes,
+    )
     waves, item_bytes, item_metadata_bytes = p.waves, p.item_bytes, p.item_metadata_bytes
     item_sharers, advance = p.item_sharers, p.advance
     team, need, stream, head, turn, clock = s.team, s.need, s.stream, s.head, s.turn, s.clock
@@ -305,7 +307,10 @@ def _run(p: Program, s: State, finder: Finder, skip_repetitions: bool, control: 
             f = head[queue]
             tile, wave, item = stream[f, S_TILE], stream[f, S_WAVE], stream[f, ITEM]
             per_step, slots, steps = streams[f, PER_STEP], streams[f, SLOTS], tiles[tile, STEPS]
-            size, metadata = item_bytes[wave, streams[f, ITEM_COLUMN]], item_metadata_bytes[wave, streams[f, ITEM_COLUMN]]
+            size, metadata = (
+                item_bytes[wave, streams[f, ITEM_COLUMN]],
+                item_metadata_bytes[wave, streams[f, ITEM_COLUMN]],
+            )
             if per_step:
                 n = columns if stream[f, S_STEP] + 1 < steps else tiles[tile, TAIL_COLUMNS]
                 size *= n

@@ -19,6 +19,7 @@ import numpy as np
 
 from ..formats.jit import kernel
 from .engine_state import (
+    BEYOND,
     DONE,
     EMPTY,
     END,
@@ -223,7 +224,7 @@ def _rounds_left(p: Program, s: State, then: State, kind: int, leader: int) -> i
     reps = s.team[leader, REP] - then.team[leader, REP]
     if (kind == _WAVES and waves <= 0) or (kind == _TILES and reps <= 0):
         return 0
-    rounds = np.int64(1) << 60
+    rounds = BEYOND
     for t in range(len(s.team)):
         a, b = s.team[t], then.team[t]
         if a[STATUS] == DONE:

@@ -23,9 +23,7 @@ _LEAST = {
 }
 # What a gemm's shape leaves no choice of.
 GEMM_FIELDS = {
-    **dict.fromkeys(
-        ("in_width", "kernel_h", "kernel_w", "stride_h", "stride_w", "dilation_h", "dilation_w"), 1
-    ),
+    **dict.fromkeys(("in_width", "kernel_h", "kernel_w", "stride_h", "stride_w", "dilation_h", "dilation_w"), 1),
     **dict.fromkeys(("pad_h", "pad_w"), 0),
 }
 
@@ -110,16 +108,12 @@ class Layer:
     @property
     def out_height(self) -> int:
         """Rows of the output map: floor((padded input - dilated filter) / stride) + 1."""
-        return (
-            self.in_height + 2 * self.pad_h - _dilated(self.kernel_h, self.dilation_h)
-        ) // self.stride_h + 1
+        return (self.in_height + 2 * self.pad_h - _dilated(self.kernel_h, self.dilation_h)) // self.stride_h + 1
 
     @property
     def out_width(self) -> int:
         """Columns of the output map, likewise."""
-        return (
-            self.in_width + 2 * self.pad_w - _dilated(self.kernel_w, self.dilation_w)
-        ) // self.stride_w + 1
+        return (self.in_width + 2 * self.pad_w - _dilated(self.kernel_w, self.dilation_w)) // self.stride_w + 1
 
     @property
     def s(self) -> int:

@@ -169,9 +169,7 @@ def _places(plain: Sequence[str], titles: Sequence[str], kind: Kind) -> tuple[Pl
         if column.kind in (None, kind)
         for name in (column.title.lower(), *column.aliases)
     }
-    return tuple(
-        Place(known[name], index, titles[index]) for index, name in enumerate(plain) if name in known
-    )
+    return tuple(Place(known[name], index, titles[index]) for index, name in enumerate(plain) if name in known)
 
 
 def _missing(places: tuple[Place, ...], kind: Kind) -> list[Column]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from .errors import InputError
 
@@ -22,8 +22,8 @@ DEFAULT_PRESET = "edge"
 Overrides = Mapping[str, object]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+class _Section(BaseModel, frozen=True, extra="forbid", strict=True):
+    """Sections compare and hash by their fields; an unknown field is an error."""
 
 
 def _count(meaning: str, unit: str, *, least: int = 1, most: int = 1 << 20) -> Any:
@@ -33,7 +33,7 @@ def _count(meaning: str, unit: str, *, least: int = 1, most: int = 1 << 20) -> A
 Bits = Annotated[Literal[8, 16, 32], Field(json_schema_extra={"unit": "bit"})]
 
 
-class Smem(_Section):
+class Smem(_Section, frozen=True):
     """The shared memory and its two ports."""
 
     capacity_bytes: int = _count("capacity; tensors beyond it are reported, not refused", "B", most=1 << 40)
@@ -42,7 +42,7 @@ class Smem(_Section):
     latency_cycles: int = _count("from a transfer's last byte to the first step that may use it", "cycle")
 
 
-class Core(_Section):
+class Core(_Section, frozen=True):
     """The tensor cores."""
 
     count: int = _count("tensor cores", "", most=64)
@@ -51,7 +51,7 @@ class Core(_Section):
     pipeline_cycles: int = _count("depth of the MAC pipeline", "cycle", least=0)
 
 
-class RegisterFile(_Section):
+class RegisterFile(_Section, frozen=True):
     """The register file of one core."""
 
     bytes: int = _count("capacity a core", "B", most=1 << 30)
@@ -59,7 +59,7 @@ class RegisterFile(_Section):
     read_bytes_per_cycle: int = _count("port towards the MACs; 0 = no limit", "B/cycle", least=0)
 
 
-class Machine(_Section):
+class Machine(_Section, frozen=True):
     """A machine: SMEM, register files, tensor cores (paper, section III-E).
 
     Make one with `Machine.load`; two machines with equal fields are equal.
@@ -111,7 +111,12 @@ class Machine(_Section):
         return self.core.count * self.core.rows
 
     @classmethod
-    def load(cls, source: str | Path = DEFAULT_PRESET, overrides: Overrides | None = None) -> Machine:
+    def load(
+        cls,
+        source: str | Path = DEFAULT_PRESET,
+        *overrides: Overrides,
+        origins: Sequence[str] = ("--set",),
+    ) -> Machine:
         """Read a preset (`edge`, `paper`) or a TOML file, and apply dotted overrides.
 
         A file needs to name only what differs from the default preset.
@@ -120,33 +125,29 @@ class Machine(_Section):
         ----------
         source : str or Path
             Name of a preset, or path of a file ending in .toml.
-        overrides : mapping of str to value, optional
-            Such as {"smem.latency_cycles": 3}; `smem.bytes_per_cycle` sets both ports.
+        *overrides : mappings of str to value
+            Such as {"smem.latency_cycles": 3}, later ones winning; `smem.bytes_per_cycle` sets both ports.
+        origins : sequence of str
+            Where each mapping comes from, for messages.
 
         Raises
         ------
         InputError
             Unknown preset, unreadable file, unknown key (with the nearest known one), or a value out of range.
 
-        >>> Machine.load(overrides={"smem.bytes_per_cycle": 32}).smem.write_bytes_per_cycle
+        >>> Machine.load("edge", {"smem.bytes_per_cycle": 32}).smem.write_bytes_per_cycle
         32
         """
-        fields = flatten(_read_preset(DEFAULT_PRESET))
-        if str(source).endswith(".toml"):
-            fields |= expand_aliases(flatten(read_toml(Path(source))), str(source))
-        elif str(source) != DEFAULT_PRESET:
-            fields |= flatten(_read_preset(str(source)))
-        fields |= expand_aliases(dict(overrides or {}), "--set")
-        return _build(fields, str(source))
-
-    def to_toml(self) -> str:
-        """Write every field, in the form `load` reads."""
-        fields = self.model_dump()
-        sections = {key: value for key, value in fields.items() if isinstance(value, dict)}
-        lines = [f"{key} = {_toml(value)}" for key, value in fields.items() if key not in sections]
-        for name, section in sections.items():
-            lines += ["", f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in section.items())]
-        return "\n".join(lines) + "\n"
+        origin = str(source)
+        if origin.endswith(".toml"):
+            own = expand_aliases(flatten(read_toml(Path(source))), origin)
+        else:
+            own = flatten(_read_preset(origin))
+        layers = [(DEFAULT_PRESET, flatten(_read_preset(DEFAULT_PRESET))), (origin, own)]
+        for where, mapping in zip(origins, overrides, strict=False):
+            layers.append((where, expand_aliases(dict(mapping), where)))
+        fields = {key: value for _, mapping in layers for key, value in mapping.items()}
+        return _build(fields, {key: where for where, mapping in layers for key in mapping})
 
 
 def preset_names() -> list[str]:
@@ -157,7 +158,12 @@ def preset_names() -> list[str]:
 def describe(machine: Machine) -> list[tuple[str, object, str, str]]:
     """Every field as (dotted key, value, unit, meaning), in the order of declaration."""
     rows: list[tuple[str, object, str, str]] = []
-    for prefix, section in [("", machine), ("smem.", machine.smem), ("core.", machine.core), ("rf.", machine.rf)]:
+    for prefix, section in [
+        ("", machine),
+        ("smem.", machine.smem),
+        ("core.", machine.core),
+        ("rf.", machine.rf),
+    ]:
         for name, info in type(section).model_fields.items():
             value = getattr(section, name)
             if not isinstance(value, _Section):
@@ -238,7 +244,7 @@ def expand_aliases(fields: dict[str, object], where: str) -> dict[str, object]:
 
 
 def _preset_folder() -> Any:
-    return resources.files(__package__) / "presets"
+    return resources.files(__package__ or "crispsim.sim") / "presets"
 
 
 def _read_preset(name: str) -> dict[str, Any]:
@@ -247,7 +253,7 @@ def _read_preset(name: str) -> dict[str, Any]:
     return tomllib.loads((_preset_folder() / f"{name}.toml").read_text(encoding="utf-8"))
 
 
-def _build(fields: Mapping[str, object], where: str) -> Machine:
+def _build(fields: Mapping[str, object], origins: Mapping[str, str]) -> Machine:
     nested: dict[str, Any] = {}
     for key, value in fields.items():
         section, _, name = key.rpartition(".")
@@ -255,16 +261,12 @@ def _build(fields: Mapping[str, object], where: str) -> Machine:
     try:
         return Machine.model_validate(nested)
     except ValidationError as error:
-        raise InputError(*[_one_line(problem, where) for problem in error.errors()]) from error
+        raise InputError(*[_one_line(problem, origins) for problem in error.errors()]) from error
 
 
-def _one_line(problem: Any, where: str) -> str:
+def _one_line(problem: Any, origins: Mapping[str, str]) -> str:
     key = ".".join(str(part) for part in problem["loc"])
     rule = problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
-    return f"{where}: {key}: value {problem['input']!r}: {rule}" if key else f"{where}: {rule}"
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return f'"{value}"' if isinstance(value, str) else repr(value)
+    if not key:  # a rule over several fields names the one at fault itself
+        return f"{origins[rule.partition(':')[0]]}: {rule}"
+    return f"{origins[key]}: {key}: value {problem['input']!r}: {rule}"

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .engine import CAUSES, Timing
+from .engine import Timing
+from .engine_state import CAUSES
 from .layer import Layer
 from .machine import Machine
 from .plan import Ints, Lowered
@@ -44,7 +45,7 @@ class GroupResult:
     """What one architecture measured of one convolution group, or the sum over several.
 
     Counts are in bytes, cycles and operations as docs/microarchitecture.md section 5 defines them; `core_cycles` is
-    int64, (cores, 6), by cause in the order of `engine.CAUSES`.
+    int64, (cores, 6), by cause in the order of `engine_state.CAUSES`.
     """
 
     mode: str

@@ -34,6 +34,9 @@ from .workload import (
 DEFAULT_ARCHS = tuple(ARCHITECTURES)
 DEFAULT_SPARSITY = 0.9
 
+# Rows, positions and drawn weights of a group, beyond which tables and matrices would take gigabytes.
+LARGEST_S, LARGEST_K, LARGEST_DRAWN = 1 << 24, 1 << 22, 1 << 32
+
 Progress = Callable[[Layer, int, int], None]
 
 
@@ -77,7 +80,7 @@ def simulate(
     skip_repetitions : bool
         As in `engine.run`; the result is the same either way.
     progress : callable, optional
-        Called with (layer, layers done, layers in all) after each.
+        Called with (layer, layers done, layers in all): once everything is found to be in order, and after each layer.
     control : Control, optional
         For another thread to stop the run.
 
@@ -91,7 +94,7 @@ def simulate(
     >>> layer = Layer(name="l", kind="gemm", in_height=8, in_width=1, kernel_h=1, kernel_w=1,
     ...               in_channels=64, out_channels=32)
     >>> [row.cycles for row in simulate([layer], ["dense", "crisp-stc"], nm="2:4", block=32, sparsity=0.75).rows]
-    [78, 30]
+    [82, 31]
     """
     specs = [arch if isinstance(arch, ArchSpec) else _spec(arch, machine) for arch in archs]
     _check_names(specs)
@@ -109,13 +112,21 @@ def simulate(
     if not layers:
         raise InputError("nothing to simulate: there are no layers")
     tasks = _tasks(layers, specs, model, _request(nm, block, sparsity, all_layers), activation_sparsity, seed)
-    work = partial(_simulate_layer, specs=specs, skip_repetitions=skip_repetitions, control=control or Control())
+    control = control or Control()
+    work = partial(_simulate_layer, specs=specs, skip_repetitions=skip_repetitions, control=control)
     rows: list[LayerResult] = []
     with ThreadPoolExecutor(jobs) as pool:
-        for done, result in enumerate(pool.map(work, tasks), start=1):
-            rows += result
+        try:
             if progress:
-                progress(tasks[done - 1].layer, done, len(tasks))
+                progress(tasks[0].layer, 0, len(tasks))
+            for done, result in enumerate(pool.map(work, tasks), start=1):
+                rows += result
+                if progress:
+                    progress(tasks[done - 1].layer, done, len(tasks))
+        except BaseException:
+            control.stop()
+            pool.shutdown(cancel_futures=True)
+            raise
     return Results(tuple(rows))
 
 
@@ -166,6 +177,8 @@ def _read(weights: str | Path | PackedModel | None) -> PackedModel | None:
         return read_model(Path(weights))
     except FormatError as error:
         raise InputError(str(error)) from error
+    except OSError as error:
+        raise InputError(f"{weights}: cannot read: {error.strerror}") from error
 
 
 def _request(nm: str | tuple[int, int], block: int | None, sparsity: float | None, all_layers: bool) -> PatternRequest:
@@ -187,9 +200,12 @@ def _tasks(
     seed: int,
 ) -> list[_Task]:
     """Settle every layer's weights and activations, and refuse whatever cannot run, before anything does."""
-    choices: list[LayerPattern | None] = list(resolve_patterns(layers, request)) if model is None else [None] * len(layers)
+    choices: list[LayerPattern | None] = (
+        list(resolve_patterns(layers, request)) if model is None else [None] * len(layers)
+    )
     tasks = []
     for index, (layer, choice) in enumerate(zip(layers, choices, strict=True)):
+        _check_size(layer, choice)
         own = layer.activation_sparsity
         draw = partial(draw_activations, layer, activation_sparsity if own is None else own, seed, index)
         if choice is not None:
@@ -218,6 +234,18 @@ def _tasks(
             )
         )
     return tasks
+
+
+def _check_size(layer: Layer, choice: LayerPattern | None) -> None:
+    """Refuse what would take more memory than it is worth, before it does."""
+    for name, size, most in (("S", layer.s, LARGEST_S), ("K", layer.k, LARGEST_K)):
+        if size > most:
+            raise InputError(f"layer {layer.name!r}: {name} = {size}: too large to simulate, must be at most {most}")
+    if choice is not None and choice.pattern.kind != "dense" and layer.s * layer.k > LARGEST_DRAWN:
+        raise InputError(
+            f"layer {layer.name!r}: S x K = {layer.s} x {layer.k}: too many weights to draw, "
+            f"must be at most {LARGEST_DRAWN}"
+        )
 
 
 def _given_activations(layer: Layer, model: PackedModel, *, control: Control) -> Activations:

@@ -11,7 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..formats import CrispMatrix, NMMatrix, PackedLayer, PackedModel, Pattern, PatternError, blocks_to_keep, draw_weights
+from ..formats import (
+    CrispMatrix,
+    NMMatrix,
+    PackedLayer,
+    PackedModel,
+    Pattern,
+    PatternError,
+    blocks_to_keep,
+    draw_weights,
+)
 from .errors import InputError
 from .layer import Layer
 from .weights import Matrix, Weights
@@ -120,7 +129,10 @@ def synthetic_weights(layer: Layer, choice: LayerPattern, seed: int, index: int)
         yield Weights(shape=shape), layer.groups
         return
     for group in range(layer.groups):
-        yield Weights(shape=shape, matrix=draw_weights(shape, choice.pattern, choice.sparsity, seed, index, group)), 1
+        yield (
+            Weights(shape=shape, matrix=draw_weights(shape, choice.pattern, choice.sparsity, seed, index, group)),
+            1,
+        )
 
 
 def packed_weights(layer: Layer, model: PackedModel) -> Iterator[tuple[Weights, int]]:
@@ -175,7 +187,9 @@ def _check(pattern: Pattern, sparsity: float | None, layer: Layer | None) -> Non
     blocks_to_keep(sparsity, pattern, 1)
     alone = float(1 - pattern.density)
     if pattern.block is None and sparsity != alone:
-        raise PatternError(f"sparsity {sparsity}: {pattern.nm} without blocks prunes exactly {alone:g}; give a block too")
+        raise PatternError(
+            f"sparsity {sparsity}: {pattern.nm} without blocks prunes exactly {alone:g}; give a block too"
+        )
 
 
 def _shape(matrix: Matrix) -> tuple[int, int]:

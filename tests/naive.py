@@ -158,9 +158,7 @@ def read_crisp(streams, shape, dtype, n, m, block, kept_blocks):
     for r in range(rows):
         for e in range(kept_blocks):
             column = indices.number(bits_for(columns))
-            padded[r * block : (r + 1) * block, column * block : (column + 1) * block] += blocks[
-                r * kept_blocks + e
-            ]
+            padded[r * block : (r + 1) * block, column * block : (column + 1) * block] += blocks[r * kept_blocks + e]
     values.done()
     indices.done()
     return padded[: shape[0], : shape[1]]
@@ -172,9 +170,7 @@ def occupied_block_cols(mask, block):
     found = []
     for top in range(0, padded.shape[0], block):
         lefts = range(0, padded.shape[1], block)
-        found.append(
-            [left // block for left in lefts if padded[top : top + block, left : left + block].any()]
-        )
+        found.append([left // block for left in lefts if padded[top : top + block, left : left + block].any()])
     return found
 
 
@@ -284,9 +280,7 @@ def read_bitmap(streams, shape, dtype, tile_rows, tile_cols):
     padded = pad(np.zeros(shape, dtype), tile_rows, tile_cols)
     values, indices = Reader(streams.values), Reader(streams.indices)
     corners = [
-        (top, left)
-        for top in range(0, padded.shape[0], tile_rows)
-        for left in range(0, padded.shape[1], tile_cols)
+        (top, left) for top in range(0, padded.shape[0], tile_rows) for left in range(0, padded.shape[1], tile_cols)
     ]
     occupied = [indices.number(1) for _ in corners]
     for (top, left), some in zip(corners, occupied, strict=True):

@@ -17,10 +17,6 @@ from ..machine import Machine
 from ..plan import EVERY_MEMBER, STREAM_FIELDS, TEAM_FIELDS, TILE_FIELDS, WAVE_FIELDS, Lowered, Plan, Ports
 
 
-# Row bands and positions of K that are laid out one by one: beyond, the tables would take gigabytes.
-_LARGEST_TABLE = 1 << 21
-
-
 @dataclass(frozen=True, kw_only=True)
 class Stationary:
     """How a weight-stationary machine runs one convolution group.
@@ -67,8 +63,6 @@ class Stationary:
         """
         column_tile = column_tile_of(machine, self)
         bands = -(-rows // machine.band_rows)
-        if max(bands, max(self.kept_positions)) > _LARGEST_TABLE:
-            raise InputError(f"S x K = {rows} x {max(self.kept_positions)}: more than {_LARGEST_TABLE} row bands or positions")
         builder = _Builder(machine, self, rows, deal_tiles(columns, machine.chunk_columns, column_tile))
         for band in range(bands):
             builder.add_band(band)
@@ -125,7 +119,8 @@ def column_tile_of(machine: Machine, how: Stationary) -> int:
         )
     if machine.column_tile > fits:
         raise InputError(
-            f"column_tile: value {machine.column_tile}: the register file holds at most {fits} columns when running {how.mode}"
+            f"column_tile: value {machine.column_tile}: the register file holds at most {fits} columns "
+            f"when running {how.mode}"
         )
     return machine.column_tile or fits
 

@@ -21,6 +21,8 @@ from crispsim.formats.footprint import (
 from crispsim.formats.pattern import Pattern
 from crispsim.formats.synthetic import draw_weights
 
+pytestmark = pytest.mark.kernel
+
 SHAPE = (512, 4608)
 PATTERN = Pattern(n=2, m=4, block=64)
 KEPT = 14

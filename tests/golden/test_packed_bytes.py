@@ -4,10 +4,13 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from crispsim.formats import packed_file
 from crispsim.formats.crisp import CrispMatrix
 from crispsim.formats.packed_file import PackedLayer, PackedModel, read_model, write_model
+
+pytestmark = pytest.mark.kernel
 
 LENGTH = "e0 02 00 00 00 00 00 00"
 

@@ -37,10 +37,7 @@ def convolutions(layers: list[Layer]) -> list[Convolution]:
         assert layer.stride_h == layer.stride_w
         assert layer.pad_h == layer.pad_w
         assert (layer.dilation_h, layer.dilation_w, layer.batch, layer.calls) == (1, 1, 1, 1)
-    return [
-        (x.in_height, x.in_channels, x.out_channels, x.kernel_h, x.stride_h, x.pad_h, x.groups)
-        for x in layers
-    ]
+    return [(x.in_height, x.in_channels, x.out_channels, x.kernel_h, x.stride_h, x.pad_h, x.groups) for x in layers]
 
 
 def gemms(layers: list[Layer]) -> list[Gemm]:

@@ -2,15 +2,15 @@
 
 import numpy as np
 import pytest
-from crispsim.formats import Pattern, draw_weights
-from crispsim.sim.archs import ARCHITECTURES
-from crispsim.sim.engine import CAUSES
-from crispsim.sim.machine import Machine
-from crispsim.sim.simulate import run_group
-from crispsim.sim.weights import Weights
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from crispsim.formats import Pattern, draw_weights
+from crispsim.sim.archs import ARCHITECTURES
+from crispsim.sim.engine_state import CAUSES
+from crispsim.sim.machine import Machine
+from crispsim.sim.simulate import run_group
+from crispsim.sim.weights import Weights
 from tests.reference.stationary import RefMachine, run_reference
 
 pytestmark = pytest.mark.kernel
@@ -68,7 +68,12 @@ def cases(draw):
         kept = draw(st.integers(1, -(-k // block)))
         sparsity = round(float(1 - pattern.density * kept / (-(-k // block))), 6)
         assume(sparsity >= float(1 - pattern.density) and sparsity < 1)
-    return machine, arch, Weights(shape=(s, k), matrix=draw_weights((s, k), pattern, sparsity, draw(st.integers(0, 9)))), p
+    return (
+        machine,
+        arch,
+        Weights(shape=(s, k), matrix=draw_weights((s, k), pattern, sparsity, draw(st.integers(0, 9)))),
+        p,
+    )
 
 
 def to_machine(ref: RefMachine) -> Machine:
@@ -104,7 +109,16 @@ def run_both(ref: RefMachine, arch: str, weights: Weights, p: int):
     block_cols = None if pattern.block is None else [list(map(int, row)) for row in weights.block_cols]
     try:
         expected = run_reference(
-            ref, arch=arch, s=s, k=k, p=p, n=pattern.n, m=pattern.m, block=pattern.block, block_cols=block_cols, mask=mask
+            ref,
+            arch=arch,
+            s=s,
+            k=k,
+            p=p,
+            n=pattern.n,
+            m=pattern.m,
+            block=pattern.block,
+            block_cols=block_cols,
+            mask=mask,
         )
     except ValueError:
         with pytest.raises(ValueError):

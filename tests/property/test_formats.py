@@ -66,9 +66,7 @@ def crisp_cases(draw):
     block = draw(st.sampled_from([block for block in (m, 2 * m, 8, 16, 32, 64) if block % m == 0]))
     shape = random_shape(rng, 2 * block + 3, min(4 * block, 140))
     rows, columns = -(-shape[0] // block), -(-shape[1] // block)
-    block_cols = rng.permuted(np.tile(np.arange(columns), (rows, 1)), axis=1)[
-        :, : rng.integers(0, columns + 1)
-    ]
+    block_cols = rng.permuted(np.tile(np.arange(columns), (rows, 1)), axis=1)[:, : rng.integers(0, columns + 1)]
     block_cols.sort(axis=1)
     blocks = np.zeros((rows, columns), np.bool_)
     np.put_along_axis(blocks, block_cols, True, axis=1)
@@ -149,9 +147,7 @@ def test_csr_equals_its_twin(dense):
     assert_as_large_as_written(matrix, streams)
     assert matrix.values.tobytes() == naive.to_bytes(streams.values)
     np.testing.assert_array_equal(matrix.decode(), dense)
-    np.testing.assert_array_equal(
-        naive.read_csr(streams, dense.shape, dense.dtype, matrix.values.size), dense
-    )
+    np.testing.assert_array_equal(naive.read_csr(streams, dense.shape, dense.dtype, matrix.values.size), dense)
 
 
 @RANDOM
@@ -174,9 +170,7 @@ def test_blocked_ell_equals_its_twin(dense, block):
     assert matrix.values.tobytes() == naive.to_bytes(streams.values)
     np.testing.assert_array_equal(matrix.decode(), dense)
     width = matrix.block_cols.shape[1]
-    np.testing.assert_array_equal(
-        naive.read_blocked_ell(streams, dense.shape, dense.dtype, block, width), dense
-    )
+    np.testing.assert_array_equal(naive.read_blocked_ell(streams, dense.shape, dense.dtype, block, width), dense)
 
 
 @RANDOM
@@ -190,9 +184,7 @@ def test_bitmap_equals_its_twin(dense, tile_rows, tile_cols):
     assert matrix.tile_bits.tobytes() == naive.to_bytes(streams.indices[:tiles])
     assert matrix.element_bits.tobytes() == naive.to_bytes(streams.indices[tiles:])
     np.testing.assert_array_equal(matrix.decode(), dense)
-    np.testing.assert_array_equal(
-        naive.read_bitmap(streams, dense.shape, dense.dtype, tile_rows, tile_cols), dense
-    )
+    np.testing.assert_array_equal(naive.read_bitmap(streams, dense.shape, dense.dtype, tile_rows, tile_cols), dense)
 
 
 @RANDOM

@@ -80,9 +80,7 @@ def test_write_then_read(layers: list[Layer], tmp_path: Path) -> None:
     content=st.one_of(
         st.binary(max_size=60),
         st.lists(
-            st.lists(st.sampled_from(["", "1", "64", "x", "2:4", "#", '"', "DP", " "]), max_size=6).map(
-                ",".join
-            ),
+            st.lists(st.sampled_from(["", "1", "64", "x", "2:4", "#", '"', "DP", " "]), max_size=6).map(",".join),
             max_size=6,
         ).map(lambda rows: "\n".join(["Layer,M,N,K,NM", *rows]).encode()),
     )

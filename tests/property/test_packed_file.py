@@ -15,14 +15,14 @@ from crispsim.formats.nm import NMMatrix
 from crispsim.formats.packed_file import PackedLayer, PackedModel, read_model, write_model
 from crispsim.formats.pattern import Pattern
 
+pytestmark = pytest.mark.kernel
+
 
 def draw_matrix(rng, pattern, shape, kept_blocks, dtype):
     """A matrix of this pattern with kept_blocks blocks in each block row, all chosen by the generator."""
     m, rows, columns = pattern.m, *shape
     weights = rng.integers(1, 100, (rows, math.ceil(columns / m) * m)).astype(dtype)
-    order = rng.permuted(
-        np.broadcast_to(np.arange(weights.shape[1]) % m, weights.shape).reshape(-1, m), axis=1
-    )
+    order = rng.permuted(np.broadcast_to(np.arange(weights.shape[1]) % m, weights.shape).reshape(-1, m), axis=1)
     weights[(order >= pattern.n).reshape(weights.shape)] = 0
     weights = weights[:, :columns]
     if pattern.block is None:

@@ -152,9 +152,7 @@ class Core:
 class SharingSet:
     """Cores in lockstep on one stream of activation chunks (M5), walking through their steps (M6)."""
 
-    def __init__(
-        self, machine: RefMachine, mode: Mode, counts: Counter[str], index: int, members: list[Core]
-    ):
+    def __init__(self, machine: RefMachine, mode: Mode, counts: Counter[str], index: int, members: list[Core]):
         self.machine, self.mode, self.counts = machine, mode, counts
         self.index, self.members = index, members
         self.waves: list[Wave] = []
@@ -433,8 +431,7 @@ def run_reference(
     counts: Counter[str] = Counter()
     cores = [Core(j, ever_has_rows=j * machine.rows < s) for j in range(machine.cores)]
     sets = [
-        SharingSet(machine, mode, counts, i, cores[i * share : (i + 1) * share])
-        for i in range(machine.cores // share)
+        SharingSet(machine, mode, counts, i, cores[i * share : (i + 1) * share]) for i in range(machine.cores // share)
     ]
     for band in range(ceil_div(s, machine.cores * machine.rows)):
         for sharing in sets:

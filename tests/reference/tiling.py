@@ -74,9 +74,7 @@ class Window:
     blocks_beginning: int
 
 
-def choose_mode(
-    machine: RefMachine, arch: str, k: int, s: int, n: int, m: int, mask: np.ndarray | None
-) -> Mode:
+def choose_mode(machine: RefMachine, arch: str, k: int, s: int, n: int, m: int, mask: np.ndarray | None) -> Mode:
     """Decide how the architecture runs these weights (M3, section 6)."""
     if not 1 <= n <= m:
         raise ValueError(f"pattern {n}:{m}: 1 <= n <= m is needed")

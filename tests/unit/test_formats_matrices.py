@@ -107,13 +107,24 @@ def test_a_wrong_mask_is_named():
         ({"block_cols": np.array([1, 0], np.int32)}, r"crisp: block_cols of shape \(2,\)"),
         (
             {"block_cols": np.array([[1], [2]], np.int32)},
-            "block_cols of block row 1: must ascend from 0 to 1",
+            r"^crisp: block row 1, block 0: block column 2: must be 0 or more and below ceil\(K/B\) = 2$",
         ),
         (
             {"block_cols": np.array([[-1], [0]], np.int32)},
-            "block_cols of block row 0: must ascend from 0 to 1",
+            r"^crisp: block row 0, block 0: block column -1: must be 0 or more and below ceil\(K/B\) = 2$",
         ),
-        ({"block_cols": np.array([[0, 1], [1, 1]], np.int32)}, "block_cols of block row 1: must ascend"),
+        (
+            {"block_cols": np.array([[0, 1], [1, 1]], np.int32)},
+            "^crisp: block row 1, block 1: block column 1 twice: must ascend$",
+        ),
+        (
+            {"block_cols": np.array([[1, 0], [2, 2]], np.int32)},
+            "^crisp: block row 0, block 1: block column 0 after 1: must ascend$",
+        ),
+        (
+            {"block_cols": np.array([[0, 1], [0, -5]], np.int32)},
+            r"^crisp: block row 1, block 1: block column -5: must be 0 or more",
+        ),
         ({"values": np.zeros((2, 1, 4, 3), np.int8)}, r"crisp: values of shape \(2, 1, 4, 3\): must be"),
         ({"values": np.zeros((2, 1, 4, 2), np.complex64)}, "crisp: values of dtype complex64"),
         (
@@ -142,20 +153,39 @@ def test_nm_refuses(change, rule):
         replace(nm(), **change)
 
 
-def test_check_finds_indices_out_of_order():
+def test_encode_refuses_block_columns_of_any_integer_dtype():
+    for columns, fault in [([[1], [2]], "block column 2: must be"), ([[1, 0], [0, 1]], "block column 0 after 1:")]:
+        with pytest.raises(FormatError, match=fault):
+            CrispMatrix.encode(DENSE, n=2, m=4, block=4, block_cols=np.array(columns, np.uint64))
+
+
+@pytest.mark.parametrize(
+    ("packed", "fault"),
+    [
+        (0b0000_0100, "index 0 twice: must ascend"),
+        (0b0010_0100, "index 0 after 2: must ascend"),
+    ],
+)
+def test_check_finds_indices_out_of_order(packed, fault):
     index = crisp().nm_index.copy()
-    index[1, 0, 1] = 0b0000_0100  # block 0 of block row 1: row 3, group 3 of the block, reads 0 0
-    with pytest.raises(
-        FormatError, match="block row 1, block 0, group 3: indices must ascend and be below M = 4"
-    ):
+    index[1, 0, 1] = packed  # its upper half is row 3, group 3 of block 0 in block row 1
+    with pytest.raises(FormatError, match=f"^crisp: block row 1, block 0, group 3: {fault}$"):
         replace(crisp(), nm_index=index).check()
+    rows = nm().nm_index.copy()
+    rows[4, 0] = packed  # group 1 of row 4 in the upper half
+    with pytest.raises(FormatError, match=f"^nm: row 4, group 1: {fault}$"):
+        replace(nm(), nm_index=rows).check()
 
 
 def test_check_finds_indices_beyond_m():
     matrix = NMMatrix.encode(np.array([[1, 0, 2]], np.int8), n=2, m=3)
     broken = replace(matrix, nm_index=pack_codes(np.array([[0, 3]]), 2))
-    with pytest.raises(FormatError, match="nm: row 0, group 0: indices must ascend and be below M = 3"):
+    with pytest.raises(FormatError, match=r"^nm: row 0, group 0: index 3: must be 0 or more and below M = 3$"):
         broken.check()
+    blocks = CrispMatrix.encode(np.eye(3, dtype=np.int8), n=2, m=3, block=3)
+    index = pack_codes(np.array([[0, 1, 0, 1, 3, 3]]), 2).reshape(1, 1, -1)
+    with pytest.raises(FormatError, match=r"^crisp: block row 0, block 0, group 2: index 3: must be .* below M = 3$"):
+        replace(blocks, nm_index=index).check()
     assert broken.decode().tolist() == [[1, 0, 0]]  # the stray value is dropped, not written elsewhere
     assert broken.nonzeros_per_column().tolist() == [1, 0, 0]
 
@@ -200,9 +230,7 @@ def test_ellpack_refuses():
     for columns, row in [([8, -1], 0), ([-2, -1], 0), ([-1, 3], 0), ([5, 5], 0)]:
         indices = good.indices.copy()
         indices[row] = columns
-        with pytest.raises(
-            FormatError, match=f"ellpack: columns of row {row}: must ascend below 8, -1 at the end"
-        ):
+        with pytest.raises(FormatError, match=f"ellpack: columns of row {row}: must ascend below 8, -1 at the end"):
             replace(good, indices=indices)
 
 

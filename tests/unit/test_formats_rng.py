@@ -42,11 +42,7 @@ def test_a_stream_is_an_output_of_the_one_before():
 
 def test_streams_differ():
     names = [
-        (seed, layer, group, use)
-        for seed in range(4)
-        for layer in range(4)
-        for group in range(4)
-        for use in (0, 1)
+        (seed, layer, group, use) for seed in range(4) for layer in range(4) for group in range(4) for use in (0, 1)
     ]
     assert len({int(stream_key(*name)) for name in names}) == len(names)
 

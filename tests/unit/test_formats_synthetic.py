@@ -8,6 +8,7 @@ from math import sqrt
 import numpy as np
 import pytest
 
+from crispsim.formats import synthetic
 from crispsim.formats.crisp import CrispMatrix
 from crispsim.formats.errors import FormatError, PatternError
 from crispsim.formats.nm import NMMatrix
@@ -123,6 +124,33 @@ def test_kind_of_matrix_and_order():
 def test_impossible_patterns(pattern, sparsity, rule):
     with pytest.raises(PatternError, match=rule):
         draw_weights((8, 8), pattern, sparsity, 0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "pattern", "sparsity", "stored"),
+    [
+        ((2**20, 2**20), HYBRID, None, 2**39),
+        ((2**20, 2**20), HYBRID, 0.75, 2**38),
+        ((2**20 + 1, 2**14), TWO_FOUR, None, 2**33 + 2**13),
+        ((1, 2**34), TWO_FOUR, None, 2**33),
+        ((1, 2**34 + 1), TWO_FOUR, None, 2**33 + 2),
+        ((1, 1), Pattern(block=2**17), None, 2**34),
+        ((np.int64(2**62), np.int64(2**62)), TWO_FOUR, None, 2**123),
+    ],
+)
+def test_what_would_not_fit_is_refused_before_it_is_drawn(monkeypatch, shape, pattern, sparsity, stored):
+    def reached(*_):
+        raise MemoryError("went on to allocate")
+
+    monkeypatch.setattr(synthetic.np, "empty", reached)
+    monkeypatch.setattr(synthetic, "_draw_blocks", reached)
+    if stored <= 2**33:
+        with pytest.raises(MemoryError, match="went on"):
+            draw_weights(shape, pattern, sparsity, 0)
+        return
+    rule = f"^synthetic: S {shape[0]}, K {shape[1]}: {stored} bytes of kept values: must be at most 8589934592$"
+    with pytest.raises(FormatError, match=rule):
+        draw_weights(shape, pattern, sparsity, 0)
 
 
 def test_impossible_numbers():

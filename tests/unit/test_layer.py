@@ -61,9 +61,7 @@ def test_groups_split_rows_and_columns() -> None:
     assert not layer.depthwise
 
 
-@pytest.mark.parametrize(
-    ("channels", "groups", "depthwise"), [(64, 64, True), (64, 32, False), (1, 1, False)]
-)
+@pytest.mark.parametrize(("channels", "groups", "depthwise"), [(64, 64, True), (64, 32, False), (1, 1, False)])
 def test_depthwise(channels: int, groups: int, depthwise: bool) -> None:
     assert conv(in_channels=channels, out_channels=64, groups=groups).depthwise is depthwise
 
@@ -102,8 +100,7 @@ def test_line_is_no_part_of_equality() -> None:
         ({"kernel_w": 49}, "layer 'conv1': kernel_w 49: must not be larger than the padded input of 48"),
         (
             {"dilation_h": 30, "pad_h": 1},
-            "layer 'conv1': kernel_h 3: must not be larger than the padded input of 58 "
-            "(it spans 61 with dilation 30)",
+            "layer 'conv1': kernel_h 3: must not be larger than the padded input of 58 (it spans 61 with dilation 30)",
         ),
         ({"nm": (5, 4)}, "layer 'conv1': nm (5, 4): N:M needs 1 <= N <= M <= 256"),
         ({"nm": "2:4"}, "layer 'conv1': nm '2:4': must be a pair of integers (N, M)"),

@@ -64,9 +64,7 @@ def test_scale_sim_convolution(table: Table) -> None:
     assert table.notices == []
 
 
-@pytest.mark.parametrize(
-    "header", ["Layer,M,N,K", "Layer,M,N,K,", "L,M,N,K,", "Layer Name, M, N, K,", "layer,m,n,k"]
-)
+@pytest.mark.parametrize("header", ["Layer,M,N,K", "Layer,M,N,K,", "L,M,N,K,", "Layer Name, M, N, K,", "layer,m,n,k"])
 @pytest.mark.parametrize("row", ["q,197,2304,768", "q, 197, 2304, 768,"])
 def test_scale_sim_gemm(table: Table, header: str, row: str) -> None:
     (layer,) = table.read(f"{header}\n{row}\n")
@@ -120,9 +118,7 @@ def test_strides_and_padding_by_axis(table: Table) -> None:
         HEADER + "\r\nc,9,9,3,3,8,16,1,\r\n",
         HEADER + "\rc,9,9,3,3,8,16,1,",
         HEADER.replace(",", "\t") + "\nc\t9\t9\t3\t3\t8\t16\t1\t\n",
-        "\ufeff"
-        + HEADER.replace(", ", ",\u00a0").replace("IFMAP ", "IFMAP\u00a0")
-        + "\nc,\u00a09,9,3,3,8,16,1\n",
+        "\ufeff" + HEADER.replace(", ", ",\u00a0").replace("IFMAP ", "IFMAP\u00a0") + "\nc,\u00a09,9,3,3,8,16,1\n",
         HEADER.replace("Num Filter", "num  filters") + "\nc,9,9,3,3,8,16,1,#dw\n",
         "# a comment\n" + HEADER + " # more\n# another, with commas\nc,9,9,3,3,8,16,1, # dw, of 3\n",
         HEADER.replace("Layer name", '"Layer name"') + '\n"c","9","9",3,3,8,16,1\n',

@@ -13,6 +13,8 @@ from crispsim.formats.errors import FileFormatError
 from crispsim.formats.nm import NMMatrix
 from crispsim.formats.packed_file import PackedLayer, PackedModel, read_model, write_model
 
+pytestmark = pytest.mark.kernel
+
 SCALES = tuple(0.5 + i for i in range(6))
 
 
@@ -353,19 +355,28 @@ DEFECTS = {
     "trailing data": (lambda f: f.data.append(0), ["1 bytes after the last tensor", "must be 0"]),
     "block out of range": (
         poke("block_cols", 0, 0, 1, 5),
-        ["block row 0", "ascend"],
+        ["layer 'crisp': crisp: block row 0, block 2: block column 5", "below ceil(K/B) = 5"],
     ),
-    "block negative": (poke("block_cols", 0, -1), ["block row 0", "ascend"]),
-    "block twice": (poke("block_cols", 12, 0, 1, 1), ["block row 1", "ascend"]),
+    "block negative": (
+        poke("block_cols", 0, -1),
+        ["layer 'crisp': crisp: block row 0, block 0: block column -1", "must be 0 or more"],
+    ),
+    "block twice": (
+        poke("block_cols", 12, 0, 1, 1),
+        ["layer 'crisp': crisp: block row 1, block 2: block column 1 twice", "must ascend"],
+    ),
     "blocks not ascending": (
         poke("block_cols", 12, 1, 0, 4),
-        ["block row 1", "ascend"],
+        ["layer 'crisp': crisp: block row 1, block 1: block column 0 after 1", "must ascend"],
     ),
     "index twice": (
         poke("nm_index", 0, 0x00),
-        ["'crisp': crisp: block row 0, block 0", "ascend"],
+        ["layer 'crisp': crisp: block row 0, block 0, group 0: index 0 twice", "must ascend"],
     ),
-    "indices not ascending": (poke("nm_index", 6, 0x4B), ["block row 1", "ascend"]),
+    "indices not ascending": (
+        poke("nm_index", 6, 0x4B),
+        ["layer 'crisp': crisp: block row 1, block 0, group 0: index 2 after 3", "must ascend"],
+    ),
     "value in padding": (poke("values", 47, 0x01), ["padding beyond (6, 18)", "zero"]),
     "unstructured padding": (
         poke("unstructured", 2, 0xFF),
@@ -423,6 +434,10 @@ def test_a_defect_in_a_group_names_the_group(path):
     forgery.poke("grouped.values", 5 * 2 + 2 * 16, b"\x01" * 6)
     forgery.write(path)
     assert_message(lambda: read_model(path), ["layer 'grouped': group 2: crisp", "padding"])
+    forgery.poke("grouped.block_cols", 4, np.array([1], "<i4").tobytes())
+    forgery.write(path)
+    parts = ["layer 'grouped': group 1: crisp: block row 0, block 0: block column 1", "below ceil(K/B) = 1"]
+    assert_message(lambda: read_model(path, check=False), parts)
 
 
 def test_index_beyond_m_is_refused(path):
@@ -430,7 +445,7 @@ def test_index_beyond_m_is_refused(path):
     forgery = Forgery(path)
     forgery.poke("nm.nm_index", 2, b"\x03")
     forgery.write(path)
-    assert_message(lambda: read_model(path), ["layer 'nm': nm: row 2, group 0", "below M = 3"])
+    assert_message(lambda: read_model(path), ["layer 'nm': nm: row 2, group 0: index 3", "below M = 3"])
 
 
 def test_index_padding_bits_are_refused(path):

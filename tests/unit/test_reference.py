@@ -98,9 +98,7 @@ def test_two_sets_share_the_read_port():
     # e = 10, writes in 14. cycles = 14 + 2.
     # core 0: smem 0-3, sync 4-5, busy 6-7, drain 8-12, idle 13-15; core 1: smem 0-5, then the same
     # core 2: smem 0-4, sync 5-7, busy 8-9, drain 10-14, idle 15; core 3: smem 0-7, then the same
-    result = run_reference(
-        RefMachine(), arch="crisp-stc", s=32, k=32, p=2, n=2, m=4, block=16, block_cols=[[0], [1]]
-    )
+    result = run_reference(RefMachine(), arch="crisp-stc", s=32, k=32, p=2, n=2, m=4, block=16, block_cols=[[0], [1]])
     assert result.cycles == 16
     assert attribution(result) == [
         {"busy": 2, "idle": 3, "stall_smem": 4, "stall_drain": 5, "stall_sync": 2},
@@ -147,9 +145,7 @@ def test_register_file_read_stall():
     # Window 4 bytes, 3 bytes a cycle: rho = 2, in the short second wave (2 positions) too. Chunks of 2 and 1
     # columns. All 8+4+4+2 bytes of chunks and 4+2 of weights are read in cycle 0, usable in 1.
     # Steps of 4, 2, 4, 2 cycles: 1-4, 5-6, 7-10, 11-12. Last e = 13, write in 13 + 1 = 14, cycles = 15.
-    machine = RefMachine(
-        cores=1, rows=1, lanes=4, rf_read_bytes_per_cycle=3, latency_cycles=1, pipeline_cycles=1
-    )
+    machine = RefMachine(cores=1, rows=1, lanes=4, rf_read_bytes_per_cycle=3, latency_cycles=1, pipeline_cycles=1)
     result = run_reference(machine, arch="dense", s=1, k=6, p=3)
     assert result.cycles == 15
     assert attribution(result) == [{"busy": 6, "stall_rf": 6, "stall_smem": 1, "stall_drain": 2}]

@@ -1,0 +1,34 @@
+# `make demo` and `make test` each stand alone: they make .venv, install crispsim into it, and run.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test bench clean
+
+demo: $(VENV)/.demo
+	$(BIN)/crispsim run --layer-csv sim/layers/resnet50.csv
+
+test: $(VENV)/.test .types/crispsim
+	PATH="$(CURDIR)/$(BIN):$$PATH" tests/gate.sh
+
+bench: $(VENV)/.demo
+	$(BIN)/python -m crispsim.bench.speed
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "crispsim needs Python 3.11 or newer: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(VENV)/bin/python setup.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+$(VENV)/.test: $(VENV)/bin/python setup.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	touch $@ $(VENV)/.demo
+
+# Pyright and import-linter see the packages as crispsim.* through this link.
+.types/crispsim:
+	mkdir -p .types && ln -sfn .. .types/crispsim
+
+clean:
+	rm -rf $(VENV) .types build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

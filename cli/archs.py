@@ -1,0 +1,84 @@
+"""`crispsim archs`: which architectures there are, and what one of them is made of."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from ..formats.pattern import Pattern
+from ..sim import ARCHITECTURES, InputError, load_arch
+from ..sim.archs.stationary import column_tile_of, window_of
+from ..sim.machine import DEFAULT_PRESET, describe, parse_override, preset_names
+from ..sim.weights import Weights
+
+_SHOWN_PATTERNS = ((1, 1), (1, 4), (2, 4), (3, 4))
+
+
+@click.group(invoke_without_command=True, epilog="Example: crispsim archs show crisp-stc --set smem.bytes_per_cycle=32")
+@click.pass_context
+def archs(ctx: click.Context) -> None:
+    """List the architectures and machine presets."""
+    if ctx.invoked_subcommand is None:
+        console = _console()
+        for name, architecture in ARCHITECTURES.items():
+            console.print(f"[bold]{name:<11}[/bold]{architecture.summary}", highlight=False)
+        console.print(f"\nmachines (--machine): {', '.join(preset_names())}, or a .toml file", highlight=False)
+
+
+@archs.command(epilog="Example: crispsim archs show stc --machine paper")
+@click.argument("name", metavar="NAME|FILE.toml")
+@click.option(
+    "--machine",
+    default=DEFAULT_PRESET,
+    show_default=True,
+    metavar="NAME|FILE.toml",
+    help="Machine: edge, paper or a file.",
+)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a machine field, repeatable.")
+@click.option("-v", "--verbose", is_flag=True, expose_value=False, help="Show a traceback with an error.")
+def show(name: str, machine: str, overrides: tuple[str, ...]) -> None:
+    """Show an architecture's machine: every field that --set knows, its unit and meaning, and what follows from it."""
+    spec = load_arch(name, machine, dict(map(parse_override, overrides)))
+    console = _console()
+    console.print(f"[bold]{spec.name}[/bold]  {spec.architecture.summary}", highlight=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("field", no_wrap=True)
+    table.add_column("value", justify="right", no_wrap=True)
+    table.add_column("unit", no_wrap=True)
+    table.add_column("meaning")
+    for key, value, unit, meaning in describe(spec.machine):
+        table.add_row(key, f"{value:,}" if isinstance(value, int) else str(value), unit, meaning)
+    console.print(table)
+    made = spec.machine
+    console.print(
+        f"peak: {made.macs} MACs a cycle, {2 * made.macs * made.clock_ghz / 1000:g} TOPS on stored values",
+        highlight=False,
+    )
+    for n, m in _SHOWN_PATTERNS:
+        pattern = Pattern(n=n, m=m)
+        console.print(f"weights {pattern.nm:>5}: {_how(spec, pattern)}", highlight=False)
+
+
+def _how(spec, pattern: Pattern) -> str:
+    """How the architecture runs weights of a pattern: mode, window and column tile, or why it does not."""
+    try:
+        k = 4 * pattern.m
+        matrix = None
+        if pattern.m > 1:
+            from ..formats import draw_weights
+
+            matrix = draw_weights((spec.machine.band_rows, k), pattern, None, 0)
+        setup = spec.architecture.setup(spec.machine, Weights(shape=(spec.machine.band_rows, k), matrix=matrix))
+        window, columns = window_of(spec.machine, setup), column_tile_of(spec.machine, setup)
+    except InputError as error:
+        return f"refused: {error}"
+    lanes = f"{window.values} of {spec.machine.core.lanes} lanes"
+    return f"runs {setup.mode}, {window.positions} positions of K a wave, {lanes}, column tile {columns}"
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else 120)

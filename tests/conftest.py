@@ -1,0 +1,9 @@
+"""Hypothesis profiles: `default`, and `plain` for the runs without the JIT or with bounds checks."""
+
+import os
+
+from hypothesis import settings
+
+settings.register_profile("default", deadline=None)
+settings.register_profile("plain", deadline=None, max_examples=15)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))

@@ -1,0 +1,153 @@
+"""Bad input: one line that names what, its value and the rule; exit code 2; nothing written. No traceback, ever."""
+
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from crispsim.cli.main import _run as crispsim
+
+RESNET = str(resources.files("crispsim.sim") / "layers" / "resnet50.csv")
+CONV = "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides"
+GEMM = "Layer, M, N, K"
+
+TABLES = {
+    "missing column": ("Layer, M, N\na, 8, 8\n", "missing column 'K'"),
+    "text in a number": (f"{GEMM}\na, 8, 8, x\n", "t.csv:2: column 'K': value 'x'"),
+    "a symbol where a number belongs": (f"{CONV}\nb,56,56,3,3,64,B,1\n", "t.csv:2: column 'Num Filter': value 'B'"),
+    "zero": (f"{GEMM}\na, 0, 8, 8\n", "t.csv:2: column 'M': value '0'"),
+    "negative": (f"{GEMM}\na, 8, -8, 8\n", "t.csv:2: column 'N': value '-8'"),
+    "fraction": (f"{GEMM}\na, 8, 8.5, 8\n", "value '8.5'"),
+    "filter larger than input": (f"{CONV}\na,2,2,3,3,8,8,1\n", "larger than the padded input of 2"),
+    "overflow": (f"{GEMM}\na, 4000000000, 4000000000, 4000000000\n", "overflow"),
+    "too large to lay out": (f"{GEMM}\na, 1, 1, 4000000000\n", "4000000000"),
+    "empty": ("", "empty file"),
+    "only a header": (f"{GEMM}\n", "only a header"),
+    "unknown header": ("foo, bar\n1, 2\n", "t.csv:1"),
+    "tabs with one comma row": (GEMM.replace(", ", "\t") + "\na\t8\t8\t8\nb,8,8,8\n", "t.csv:3"),
+    "wrong pattern in a row": (f"{GEMM}, NM\na, 8, 8, 8, 5:4\n", "value '5:4'"),
+    "row sparser than its N:M": (f"{GEMM}, NM, Weight Sparsity\na, 8, 64, 640, 1:4, 0.5\n", "layer 'a': sparsity"),
+    "block of a row for crisp-stc": (f"{GEMM}, Block\na, 8, 64, 640, 20\n", "block 20"),
+    "groups that do not divide": (f"{CONV}, Groups\na,8,8,3,3,8,8,1,3\n", "column 'Groups': value '3'"),
+}  # fmt: skip
+
+OPTIONS = {
+    "pattern 5:4": (["--nm", "5:4"], "pattern 5:4"),
+    "pattern text": (["--nm", "half"], "'half'"),
+    "N beyond the lanes": (["--nm", "9:16"], "9:16"),
+    "block 12": (["--block", "12"], "block 12"),
+    "block 0": (["--block", "0"], "block 0"),
+    "block text": (["--block", "big"], "'big'"),
+    "block no multiple of M": (["--nm", "2:4", "--block", "30"], "block 30"),
+    "sparsity 1.5": (["--sparsity", "1.5"], "sparsity 1.5"),
+    "sparsity nan": (["--sparsity", "nan"], "sparsity nan"),
+    "sparsity inf": (["--sparsity", "inf"], "sparsity inf"),
+    "sparsity below 1 - N/M": (["--sparsity", "0.3"], "sparsity 0.3"),
+    "sparsity without blocks": (["--block", "none", "--sparsity", "0.9"], "sparsity 0.9"),
+    "activation sparsity": (["--activation-sparsity", "-0.1"], "activation sparsity -0.1"),
+    "activation sparsity nan": (["--activation-sparsity", "nan"], "activation sparsity nan"),
+    "seed": (["--seed", "-1"], "seed -1"),
+    "jobs": (["--jobs", "0"], "jobs 0"),
+    "unknown architecture": (["--arch", "dens"], "did you mean 'dense'"),
+    "architecture twice": (["--arch", "stc", "--arch", "stc"], "'stc': given 2 times"),
+    "unknown machine": (["--machine", "cloud"], "machine 'cloud'"),
+    "machine file missing": (["--machine", "none.toml"], "none.toml: cannot read"),
+    "unknown key": (["--set", "smem.latncy=3"], "nearest known one is 'smem.latency_cycles'"),
+    "no value": (["--set", "smem.latency_cycles"], "expected KEY=VALUE"),
+    "value out of range": (["--set", "smem.latency_cycles=0"], "--set: smem.latency_cycles: value 0"),
+    "value of the wrong type": (["--set", "smem.read_bytes_per_cycle=1.5"], "value 1.5"),
+    "choice": (["--set", "rf.holds=some"], "--set: rf.holds: value 'some'"),
+    "register file too small": (["--set", "rf.bytes=100"], "rf.bytes: value 100"),
+    "column tile no multiple": (["--set", "column_tile=3"], "column_tile: value 3"),
+    "column tile too wide": (["--set", "column_tile=1000"], "column_tile: value 1000"),
+    "unknown option": (["--bogus"], "--bogus"),
+    "weights that are none": (["--weights", RESNET], "header length"),
+    "weights and a pattern": (["--weights", RESNET, "--nm", "2:4"], "--nm"),
+}  # fmt: skip
+
+
+def refuse(arguments, expected, folder: Path, capsys):
+    before = sorted(folder.rglob("*"))
+    assert crispsim(["run", *arguments]) == 2
+    captured = capsys.readouterr()
+    lines = [line for line in captured.err.splitlines() if not line.startswith("note:")]
+    assert len(lines) == 1, captured.err
+    assert lines[0].startswith("crispsim: ")
+    assert expected in lines[0]
+    assert "Traceback" not in captured.err
+    assert captured.out == ""
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_layer_tables(name, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text, expected = TABLES[name]
+    Path("t.csv").write_text(text)
+    refuse(["--layer-csv", "t.csv", "--block", "32", "--out", "out"], expected, tmp_path, capsys)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_options(name, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments, expected = OPTIONS[name]
+    refuse(["--layer-csv", RESNET, "--out", "out", *arguments], expected, tmp_path, capsys)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("arch = 3\n", "arch: value 3"),
+        ('name = "x"\n', "arch: missing"),
+        ('arch = "crisp"\n', "did you mean 'crisp-stc'"),
+        ('arch = "stc"\ncolor = "red"\n', "unknown key 'color'"),
+        ('arch = "stc"\nset = 3\n', "set: value 3"),
+        ('arch = "stc"\n[set.smem]\nlatency_cycles = 0\n', "a.toml: smem.latency_cycles: value 0"),
+        ('arch = "stc"\n[set]\nsmen = 1\n', "unknown key 'smen'"),
+        ("arch = \n", "not TOML"),
+    ],
+)
+def test_architecture_files(content, expected, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a.toml").write_text(content)
+    refuse(["--layer-csv", RESNET, "--arch", "a.toml"], expected, tmp_path, capsys)
+
+
+def test_files_that_cannot_be_read(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("binary.csv").write_bytes(bytes(range(256)))
+    refuse(["--layer-csv", "binary.csv"], "binary.csv", tmp_path, capsys)
+    refuse(["--layer-csv", "missing.csv"], "no such file", tmp_path, capsys)
+    refuse(["--layer-csv", str(tmp_path)], "is a directory", tmp_path, capsys)
+    refuse(["--weights", "missing.safetensors"], "missing.safetensors", tmp_path, capsys)
+    refuse([], "give --layer-csv FILE", tmp_path, capsys)
+
+
+def test_out_that_exists_as_a_file(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("out").write_text("mine")
+    refuse(["--layer-csv", RESNET, "--out", "out"], "out is a file", tmp_path, capsys)
+    refuse(["--layer-csv", RESNET, "--out", "out/deeper"], "out is a file", tmp_path, capsys)
+    assert Path("out").read_text() == "mine"
+
+
+def test_at_most_ten_bad_rows_are_reported_together(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("t.csv").write_text(f"{GEMM}\n" + "a, 0, 8, 8\n" * 12)
+    assert crispsim(["run", "--layer-csv", "t.csv"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 11
+    assert lines[-1] == "crispsim: and 2 more"
+
+
+def test_an_internal_error_is_one_line_and_exit_code_1(capsys, monkeypatch):
+    def broken(*_, **__):
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr("crispsim.cli.run.simulate", broken)
+    assert crispsim(["run", "--layer-csv", RESNET]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "crispsim: internal error: ZeroDivisionError: oops; -v shows the traceback"
+    ]
+    assert crispsim(["-v", "run", "--layer-csv", RESNET]) == 1
+    assert "Traceback" in capsys.readouterr().err

@@ -1,0 +1,190 @@
+"""`crispsim run` and `crispsim archs` as their user meets them: output, files, exit codes."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from crispsim.cli.main import _run as crispsim
+from crispsim.sim import COLUMNS, Machine
+
+LAYERS = Path(str(resources.files("crispsim.sim") / "layers"))
+
+SMALL = """Layer, M, N, K, NM, Block, Weight Sparsity
+first, 40, 64, 128,,,
+own, 40, 64, 128, 1:4, 32, 0.875
+none, 40, 64, 128, 2:4, none,
+head, 1, 10, 64,,,
+"""
+
+
+@pytest.fixture
+def small(tmp_path):
+    path = tmp_path / "small.csv"
+    path.write_text(SMALL)
+    return path
+
+
+def read_csv(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_out_holds_results_summary_and_config(small, tmp_path, capsys):
+    out = tmp_path / "made" / "out"
+    arguments = [
+        "run",
+        "--layer-csv",
+        str(small),
+        "--block",
+        "32",
+        "--sparsity",
+        "0.75",
+        "--seed",
+        "3",
+        "--out",
+        str(out),
+    ]
+    assert crispsim(arguments) == 0
+    assert sorted(p.name for p in out.iterdir()) == ["config.toml", "results.csv", "summary.json"]
+    assert [p.name for p in out.parent.iterdir()] == ["out"]  # nothing half-made is left
+
+    rows = read_csv(out / "results.csv")
+    assert tuple(rows[0]) == COLUMNS
+    assert [(row["layer"], row["arch"]) for row in rows[:3]] == [("first", a) for a in ("dense", "stc", "crisp-stc")]
+    for row in rows:
+        causes = ("busy", "stall_drain", "stall_smem", "stall_rf", "stall_sync", "idle")
+        assert sum(int(row[f"{cause}_core_cycles"]) for cause in causes) == 4 * int(row["cycles"])
+        parts = (row["weight_bytes"], row["metadata_bytes"], row["activation_bytes"])
+        assert sum(map(int, parts)) == int(row["smem_read_bytes"])
+
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["totals"]["stc"]["cycles"] == sum(int(row["cycles"]) for row in rows if row["arch"] == "stc")
+    assert summary["dram"] == "none"
+    assert summary["dense_by_rule"] == {"head": "classifier"}
+
+    config = tomllib.loads((out / "config.toml").read_text())
+    assert config["seed"] == 3
+    assert config["options"]["sparsity"] == 0.75
+    assert config["input"][0]["path"] == str(small)
+    assert Machine.model_validate(config["arch"][0]["machine"]) == Machine.load()
+    assert "crisp-stc" in capsys.readouterr().out
+
+
+def test_a_rows_own_columns_win(small, tmp_path):
+    out = tmp_path / "out"
+    assert (
+        crispsim(
+            ["run", "--layer-csv", str(small), "--block", "64", "--sparsity", "0.75", "--quiet", "--out", str(out)]
+        )
+        == 0
+    )
+    rows = {row["layer"]: row for row in read_csv(out / "results.csv") if row["arch"] == "crisp-stc"}
+    assert (rows["first"]["nm"], rows["first"]["block"], rows["first"]["weight_sparsity"]) == ("2:4", "64", "0.75")
+    assert (rows["own"]["nm"], rows["own"]["block"], rows["own"]["weight_sparsity"]) == ("1:4", "32", "0.875")
+    assert (rows["none"]["nm"], rows["none"]["block"], rows["none"]["mode"]) == ("2:4", "none", "2:4")
+    assert (rows["head"]["nm"], rows["head"]["mask"], rows["head"]["note"]) == ("dense", "dense", "classifier")
+    assert rows["own"]["requested_sparsity"] == "0.875"
+
+
+def test_all_layers_prunes_the_classifier_too(small, tmp_path):
+    out = tmp_path / "out"
+    assert (
+        crispsim(["run", "--layer-csv", str(small), "--all-layers", "--block", "32", "--quiet", "--out", str(out)]) == 0
+    )
+    assert read_csv(out / "results.csv")[-1]["nm"] == "2:4"
+
+
+def test_the_same_seed_writes_the_same_bytes(small, tmp_path):
+    for name in ("a", "b"):
+        assert crispsim(["run", "--layer-csv", str(small), "--quiet", "--out", str(tmp_path / name)]) == 0
+    assert (tmp_path / "a" / "results.csv").read_bytes() == (tmp_path / "b" / "results.csv").read_bytes()
+
+
+def test_json_is_the_only_thing_on_standard_output(small, capsys):
+    assert crispsim(["run", "--layer-csv", str(small), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert len(document["rows"]) == 12
+    assert set(document["totals"]) == {"dense", "stc", "crisp-stc"}
+
+
+def test_an_arch_file_has_a_name_and_a_machine_of_its_own(small, tmp_path):
+    (tmp_path / "wide.toml").write_text('name = "wide"\narch = "crisp-stc"\n[set.smem]\nbytes_per_cycle = 128\n')
+    arguments = [
+        "run",
+        "--layer-csv",
+        str(small),
+        "--arch",
+        "crisp-stc",
+        "--arch",
+        str(tmp_path / "wide.toml"),
+        "--quiet",
+    ]
+    assert crispsim([*arguments, "--set", "smem.latency_cycles=5", "--out", str(tmp_path / "out")]) == 0
+    config = tomllib.loads((tmp_path / "out" / "config.toml").read_text())
+    assert [a["name"] for a in config["arch"]] == ["crisp-stc", "wide"]
+    assert [a["machine"]["smem"]["read_bytes_per_cycle"] for a in config["arch"]] == [64, 128]
+    assert [a["machine"]["smem"]["latency_cycles"] for a in config["arch"]] == [5, 5]
+
+
+def test_an_earlier_run_is_replaced_and_other_files_left_alone(small, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "mine.txt").write_text("mine")
+    for _ in range(2):
+        assert crispsim(["run", "--layer-csv", str(small), "--quiet", "--out", str(out)]) == 0
+    assert sorted(p.name for p in out.iterdir()) == ["config.toml", "mine.txt", "results.csv", "summary.json"]
+
+
+def test_the_terminal_shows_layers_totals_and_what_is_ideal(capsys):
+    assert crispsim(["run", "--layer-csv", str(LAYERS / "resnet50.csv"), "--arch", "dense", "--arch", "crisp-stc"]) == 0
+    text = capsys.readouterr().out
+    for expected in (
+        "layer4.1.conv1",
+        "x6",
+        "Network",
+        "stall_smem",
+        "dense by rule (stem): conv1",
+        "SMEM-resident ideal",
+    ):
+        assert expected in text
+
+
+def test_archs_lists_and_shows(capsys):
+    assert crispsim(["archs"]) == 0
+    assert "crisp-stc" in capsys.readouterr().out
+    assert crispsim(["archs", "show", "stc", "--machine", "paper"]) == 0
+    text = capsys.readouterr().out
+    assert "smem.read_bytes_per_cycle" in text
+    assert "runs 2:4" in text
+    assert "refused:" not in text
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["archs", "--help"], ["archs", "show", "--help"]])
+def test_every_command_has_help_with_an_example(arguments, capsys):
+    assert crispsim(arguments) == 0
+    assert "crispsim " in capsys.readouterr().out
+
+
+def test_interrupted_runs_leave_nothing_and_say_130(tmp_path):
+    (tmp_path / "long.csv").write_text("Layer, M, N, K\nlong, 400000000, 64, 576\n")  # minutes of drawing activations
+    code = "from crispsim.cli.main import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "run", "--layer-csv", "long.csv", "--out", "out"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+    )
+    time.sleep(0.5 if os.environ.get("NUMBA_DISABLE_JIT") else 4)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert errors.decode().splitlines()[-1] == "crispsim: interrupted; nothing was written"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["long.csv"]
