@@ -22,6 +22,7 @@ from typing import Any
 from ..formats import Pattern, PatternError, draw_weights
 from ..sim import ARCHITECTURES, InputError, Machine
 from ..sim.archs import Architecture
+from ..sim.machine import describe
 from ..sim.simulate import run_group
 from ..sim.weights import Weights
 
@@ -208,7 +209,7 @@ def table(findings: list[Finding]) -> str:
 
 def main() -> None:
     """Search every change and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description="Search for anomalies: better machines that are slower.")
     parser.add_argument("--examples", type=int, default=2000, help="pairs of runs for each change")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
@@ -239,14 +240,17 @@ def _sets_of(machine: Machine, pattern: Pattern, arch: str) -> int:
 
 
 def _describe(found: Finding) -> str:
+    """The worst case in words: what changed, the layer, and how the machine differs from `edge`."""
     if found.after <= found.before:
         return "none found"
-    case = found.case
+    case, key = found.case, found.change.key
     machine, weights = build(case)[1:3]
-    layer = f"{case['arch']}, {weights.pattern}, kept {case['kept']}, S {case['s']}, K {case['k']}, P {case['p']}"
-    values = ", ".join(f"{key} {case[key]}" for key in _MACHINE_FIELDS if key != "tile_chunks")
-    step = f"{found.change.key} {case[found.change.key]} -> {found.value}: {found.before} -> {found.after} cycles"
-    return f"{step}; {layer}; column_tile {machine.column_tile}, {values}"
+    step = f"{key} {case[key]} -> {found.value}: {found.before} -> {found.after} cycles"
+    kept = "" if weights.pattern.block is None else f", kept {case['kept']}, mask {case['mask']}"
+    layer = f"{case['arch']}, {weights.pattern}{kept}, S {case['s']}, K {case['k']}, P {case['p']}"
+    own = zip(describe(machine), describe(Machine.load("edge")), strict=True)
+    fields = [f"{name} {value}" for (name, value, *_), (_, usual, *_) in own if value != usual and name != key]
+    return f"{step}; {layer}; edge with {', '.join(fields)}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Hypothesis profiles: `default`, and `plain` for the runs without the JIT or with bounds checks."""
+"""Hypothesis: no deadlines (kernels compile in the first example), fewer examples where kernels are plain Python."""
 
 import os
 

@@ -1,5 +1,7 @@
 """The engine against the reference twin: every number of the result, exactly, on random layers and machines."""
 
+import os
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -138,7 +140,15 @@ def assert_equal(expected, result):
         assert result.core_cycles[:, column].tolist() == getattr(expected, cause), cause
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+# Without the JIT, or with its bounds checks, a few examples show what these runs are for: plain errors.
+PLAIN = bool(os.environ.get("NUMBA_DISABLE_JIT") or os.environ.get("NUMBA_BOUNDSCHECK"))
+
+
+@settings(
+    max_examples=20 if PLAIN else 250,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
 @given(cases())
 def test_engine_and_twin_agree_on_every_number(case):
     both = run_both(*case)

@@ -1,0 +1,184 @@
+"""Which pattern a layer gets, and its weights from a seed or a packed file."""
+
+import numpy as np
+import pytest
+
+from crispsim.formats import CrispMatrix, NMMatrix, PackedLayer, PackedModel, Pattern, draw_weights, write_model
+from crispsim.sim import InputError, Layer, simulate
+from crispsim.sim.weights import Weights
+from crispsim.sim.workload import (
+    PatternRequest,
+    exemption,
+    layer_of_packed,
+    packed_weights,
+    resolve_patterns,
+    synthetic_weights,
+)
+
+
+def conv(name="c", size=8, channels=64, filters=64, kernel=3, **more):
+    return Layer(
+        name=name,
+        kind="conv",
+        in_height=size,
+        in_width=size,
+        kernel_h=kernel,
+        kernel_w=kernel,
+        in_channels=channels,
+        out_channels=filters,
+        **more,
+    )
+
+
+def gemm(m, n, k, name="g", **more):
+    return Layer(
+        name=name, kind="gemm", in_height=m, in_width=1, kernel_h=1, kernel_w=1, in_channels=k, out_channels=n, **more
+    )
+
+
+def test_what_the_pruner_leaves_dense():
+    assert exemption(conv(channels=4), last=False) == "stem"
+    assert exemption(conv(channels=5), last=False) == ""
+    assert exemption(gemm(5, 5, 4), last=False) == ""
+    assert exemption(conv(groups=64), last=False) == "depthwise"
+    assert exemption(conv(groups=2), last=False) == "grouped"
+    assert exemption(gemm(1, 10, 64), last=True) == "classifier"
+    assert exemption(gemm(1, 10, 64), last=False) == ""
+    assert exemption(gemm(2, 10, 64), last=True) == ""
+
+
+def test_patterns_of_a_network():
+    layers = [conv(channels=3), conv(), conv(nm=(1, 4), block="none"), gemm(8, 8, 64), gemm(1, 10, 64)]
+    stem, hybrid, own, short, head = resolve_patterns(layers, PatternRequest(nm=(2, 4), block=64, sparsity=0.9))
+    assert (stem.pattern, stem.note) == (Pattern(), "stem")
+    assert (hybrid.pattern, hybrid.sparsity) == (Pattern(n=2, m=4, block=64), 0.9)
+    assert (own.pattern, own.sparsity) == (Pattern(n=1, m=4), None)
+    assert (short.pattern, short.sparsity, short.note) == (Pattern(n=2, m=4), None, "K <= block")
+    assert head.note == "classifier"
+    everything = resolve_patterns(layers, PatternRequest(all_layers=True))
+    assert [choice.note for choice in everything] == ["K <= block" if layer.k <= 64 else "" for layer in layers]
+
+
+def test_impossible_sparsities_name_line_and_layer():
+    layers = [conv(name="a", weight_sparsity=0.4, line=7), conv(name="b"), conv(name="c", weight_sparsity=0.1, line=9)]
+    with pytest.raises(InputError) as caught:
+        resolve_patterns(layers, PatternRequest())
+    assert [line.split(":")[0] for line in caught.value.lines] == ["line 7", "line 9"]
+
+
+def test_drawn_weights_obey_the_request():
+    layer = conv()
+    (choice,) = resolve_patterns([layer], PatternRequest(nm=(1, 4), block=32, sparsity=0.9))
+    ((weights, times),) = synthetic_weights(layer, choice, seed=1, index=0)
+    kept = round((1 - 0.9) * 4 * 18)  # of ceil(576 / 32) = 18 blocks
+    assert times == 1
+    assert weights.block_cols.shape == (2, kept)
+    assert weights.nonzeros == 64 * kept * 32 / 4
+    assert weights.max_nonzeros_per_group(4) == 1
+
+
+@pytest.mark.parametrize("m", [3, 4])
+def test_weights_count_alike_however_they_are_held(m):
+    matrix = draw_weights((20, 30), Pattern(n=2, m=4), None, 3)
+    packed, dense = Weights(shape=(20, 30), matrix=matrix), Weights(shape=(20, 30), matrix=matrix.decode())
+    np.testing.assert_array_equal(packed.column_nonzeros, dense.column_nonzeros)
+    assert packed.max_nonzeros_per_group(m) == dense.max_nonzeros_per_group(m)
+    assert (packed.mask, dense.mask, Weights(shape=(2, 2)).mask) == ("nm", "unstructured", "dense")
+
+
+def packed_network(folder):
+    rng = np.random.default_rng(0)
+    hybrid = draw_weights((48, 9 * 32), Pattern(n=2, m=4, block=32), 0.75, 1)
+    depthwise = tuple(rng.integers(1, 9, (1, 9)).astype(np.int8) for _ in range(48))
+    shared = {"dtype": "int8", "in_width": 6, "in_height": 6}
+    layers = (
+        PackedLayer(
+            name="a", weights=hybrid, kind="conv", kernel=(3, 3), padding=(1, 1), in_channels=32, p=36, **shared
+        ),
+        PackedLayer(name="b", weights=depthwise, kind="conv", kernel=(3, 3), in_channels=48, groups=48, p=16, **shared),
+        PackedLayer(
+            name="head",
+            weights=NMMatrix.encode(hybrid.decode()[:10, :48], n=2, m=4),
+            kind="gemm",
+            in_channels=48,
+            in_height=3,
+            p=3,
+            dtype="int8",
+            activations=np.arange(3 * 48, dtype=np.int8).reshape(3, 1, 48) % 4,
+        ),
+    )
+    path = folder / "model.safetensors"
+    write_model(path, PackedModel(layers=layers))
+    return path, hybrid
+
+
+def test_a_packed_file_is_its_own_layer_table(tmp_path):
+    path, hybrid = packed_network(tmp_path)
+    results = simulate(weights=path)
+    first, *_, head = [row for row in results.rows if row.arch == "crisp-stc"]
+    assert (first.mask, first.nm, first.block, first.group.mode) == ("hybrid", "2:4", "32", "2:4 block 32")
+    assert first.weight_sparsity == 1 - hybrid.nonzeros() / (48 * 288)
+    assert head.activation_sparsity == 0.25  # the file's own activations: every fourth is zero
+    assert results.rows[3].layer.groups == 48
+    # A layer table that names the tensors gives the same numbers.
+    table = [conv("x", 6, 32, 48, 3, pad_h=1, pad_w=1, tensor="a")]
+    assert [row.cycles for row in simulate(table, weights=path).rows] == [row.cycles for row in results.rows[:3]]
+
+
+def test_packed_weights_must_fit_the_layer(tmp_path):
+    path, _ = packed_network(tmp_path)
+    with pytest.raises(InputError, match="no layer 'z' in the file; it has a, b, head"):
+        simulate([conv("z")], weights=path)
+    with pytest.raises(InputError, match="S x K = 48 x 288"):
+        simulate([conv("a")], weights=path)
+
+
+def test_the_order_of_k_is_respected(tmp_path):
+    """A dense layer packed channel-slowest is brought to channel-fastest; a packed matrix is refused."""
+    dense = np.arange(2 * 12, dtype=np.int8).reshape(2, 12)
+    shared = {
+        "kind": "conv",
+        "kernel": (2, 2),
+        "in_channels": 3,
+        "in_height": 4,
+        "in_width": 4,
+        "p": 9,
+        "dtype": "int8",
+    }
+    slow = PackedLayer(name="a", weights=dense, k_order="chw", **shared)
+    ((weights, _),) = packed_weights(layer_of_packed(slow), PackedModel(layers=(slow,)))
+    expected = [np.count_nonzero(dense[:, c * 4 + tap]) for tap in range(4) for c in range(3)]
+    assert weights.column_nonzeros.tolist() == expected
+    matrix = CrispMatrix.encode(dense, n=1, m=1, block=4, k_order="chw")
+    packed = PackedLayer(name="a", weights=matrix, k_order="chw", **shared)
+    with pytest.raises(InputError, match="k_order 'chw'"):
+        list(packed_weights(layer_of_packed(packed), PackedModel(layers=(packed,))))
+
+
+def test_python_takes_and_refuses_what_the_command_does():
+    with pytest.raises(InputError, match="nothing to simulate"):
+        simulate()
+    with pytest.raises(InputError, match="there are no layers"):
+        simulate([])
+    with pytest.raises(InputError, match="no architecture"):
+        simulate([conv()], [])
+    with pytest.raises(InputError, match="too large to simulate"):
+        simulate([gemm(1, 1, 1 << 30)])
+    with pytest.raises(InputError, match="too many weights to draw"):
+        simulate([gemm(8, 1 << 14, 1 << 21)])
+
+
+def test_results_are_sums_then_ratios_of_sums():
+    results = simulate([conv("a"), conv("b", calls=3)], ["dense", "crisp-stc"], block=32)
+    total = results.total("crisp-stc")
+    rows = results.of("crisp-stc")
+    assert total.cycles == rows[0].cycles + 3 * rows[1].cycles
+    assert total.speedup == (rows[0].baseline_cycles + 3 * rows[1].baseline_cycles) / total.cycles
+    assert sum(total.core_cycles.values()) == 4 * total.cycles
+
+
+def test_speedup_is_against_dense_on_the_same_machine_even_when_not_asked_for():
+    asked = simulate([conv()], ["dense", "crisp-stc"], machine="paper")
+    alone = simulate([conv()], ["crisp-stc"], machine="paper")
+    assert alone.rows[0].baseline_cycles == asked.rows[0].cycles
+    assert alone.rows[0].row()["speedup"] == asked.rows[0].cycles / asked.rows[1].cycles
