@@ -131,7 +131,7 @@ def run(plan: Plan, *, control: Control | None = None, skip_repetitions: bool = 
     Interrupted
         `control.stop()` was called.
     RuntimeError
-        The plan cannot make progress: its lowering is at fault.
+        A team needs an item that its stream does not hold, or an item is never used: the lowering is at fault.
     """
     control = control or Control()
     most_steps = int(plan.tiles[:, STEPS].max(initial=1))
@@ -141,7 +141,7 @@ def run(plan: Plan, *, control: Control | None = None, skip_repetitions: bool = 
     if status == _STOPPED:
         raise Interrupted
     if status == _STUCK:
-        raise RuntimeError("plan: no event is possible: a stream's order and a team's needs contradict each other")
+        raise RuntimeError("plan: a stream's items and what its teams need contradict each other")
     return Timing(
         cycles=int(state.clock[OUTPUT_END]) - 1 + plan.ports.latency_cycles,
         core_cycles=state.core_cycles,
@@ -225,9 +225,9 @@ def _run(p: Program, s: State, finder: Finder, skip_repetitions: bool, control: 
             for o in range(operand_count):
                 f = team_streams[t, o]
                 if f >= 0 and streams[f, MEMBER] < active and (step == 0 or streams[f, PER_STEP]):
-                    slot = need[t, o] % streams[f, SLOTS]
-                    while slot_item[f, slot] != need[t, o]:
-                        slot = slot + 1 if slot + 1 < streams[f, SLOTS] else 0
+                    slot = _slot_with(slot_item, f, need[t, o], need[t, o], streams[f, SLOTS])
+                    if slot < 0:
+                        return _STUCK
                     start = max(start, slot_ready[f, slot])
                     if streams[f, MEMBER] == EVERY_MEMBER:
                         shared_ready = max(shared_ready, slot_ready[f, slot])
@@ -252,9 +252,7 @@ def _run(p: Program, s: State, finder: Finder, skip_repetitions: bool, control: 
                     for o in range(operand_count):
                         f = team_streams[t, o]
                         if f >= 0 and streams[f, MEMBER] == member:
-                            slot = need[t, o] % streams[f, SLOTS]
-                            while slot_item[f, slot] != need[t, o]:
-                                slot = slot + 1 if slot + 1 < streams[f, SLOTS] else 0
+                            slot = _slot_with(slot_item, f, need[t, o], need[t, o], streams[f, SLOTS])
                             operands = max(operands, slot_ready[f, slot])
                 sums = max(sums_free[core, step], operands) if new_tile else operands
                 core_cycles[core, SMEM_CYCLES] += operands - previous
@@ -318,9 +316,7 @@ def _run(p: Program, s: State, finder: Finder, skip_repetitions: bool, control: 
             s.stream_bytes[f, 0] += size
             s.stream_bytes[f, 1] += metadata
             clock[READ_AT] += size
-            slot = item % slots
-            while slot_item[f, slot] != EMPTY:  # only where teams that share the stream skip different items
-                slot = slot + 1 if slot + 1 < slots else 0
+            slot = _slot_with(slot_item, f, item, EMPTY, slots)
             slot_item[f, slot] = item
             slot_ready[f, slot] = (clock[READ_AT] - 1) // read_bw + latency
             slot_pending[f, slot] = item_sharers[wave, streams[f, ITEM_COLUMN]]
@@ -362,9 +358,9 @@ def _run(p: Program, s: State, finder: Finder, skip_repetitions: bool, control: 
             for o in range(operand_count):
                 f = team_streams[t, o]
                 if f >= 0 and streams[f, MEMBER] < active and (wave_ended or streams[f, PER_STEP]):
-                    slot = need[t, o] % streams[f, SLOTS]
-                    while slot_item[f, slot] != need[t, o]:
-                        slot = slot + 1 if slot + 1 < streams[f, SLOTS] else 0
+                    slot = _slot_with(slot_item, f, need[t, o], need[t, o], streams[f, SLOTS])
+                    if slot < 0:
+                        return _STUCK
                     slot_pending[f, slot] -= 1
                     if slot_pending[f, slot] == 0:
                         slot_item[f, slot] = EMPTY
@@ -411,4 +407,21 @@ def _run(p: Program, s: State, finder: Finder, skip_repetitions: bool, control: 
             drained = max(team[t, PREV_END], output_end[core])
             core_cycles[core, DRAIN_CYCLES] += drained - team[t, PREV_END]
             core_cycles[core, IDLE_CYCLES] += cycles - drained
+    for f in range(len(streams)):
+        if stream[f, S_TILE] < streams[f, STREAM_TILE_HI] or stream[f, FREE] < streams[f, SLOTS]:
+            return _STUCK
     return _FINISHED
+
+
+@kernel
+def _slot_with(slot_item: Ints, f: int, item: int, holding: int, slots: int) -> int:
+    """The slot of stream f that holds `holding`, looked for from the one that `item` belongs in; -1 if none does.
+
+    An item is in the slot of its number, modulo the slots, unless teams that share the stream skip different items.
+    """
+    slot = item % slots
+    for _ in range(slots):
+        if slot_item[f, slot] == holding:
+            return slot
+        slot = slot + 1 if slot + 1 < slots else 0
+    return -1

@@ -84,6 +84,8 @@ def program_of(plan: Plan) -> Program:
     queues = plan.streams[:, QUEUE]
     if np.any(np.diff(queues) < 0):
         raise ValueError("plan: streams must be listed queue by queue")
+    if np.any((plan.queue_priority < 0) | (plan.queue_priority >= len(plan.queue_priority))):
+        raise ValueError(f"plan: queue_priority {plan.queue_priority.tolist()}: must be below the number of queues")
     bounds = np.searchsorted(queues, np.arange(len(plan.queue_priority) + 1))
     return Program(
         columns=plan.columns,

@@ -79,6 +79,7 @@ class Plan:
         `item_bytes` that holds its sizes; tile rows [lo, hi); and, for an item a wave, its LAG: items beyond the
         first SLOTS stand in the queue at step min(LAG, last) of the wave before (M10).
     queue_priority : int64, (queues,)
+        From 0, the first to be served, to queues - 1.
     tiles : int64, (tiles, 8)
         Times it repeats; wave rows [lo, hi); steps a wave; columns of the last step; active cores; PERIOD: rows w and
         w + PERIOD of [lo, PERIODIC_HI) are equal in every wave table (0: nothing is known).

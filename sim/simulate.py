@@ -115,18 +115,19 @@ def simulate(
     control = control or Control()
     work = partial(_simulate_layer, specs=specs, skip_repetitions=skip_repetitions, control=control)
     rows: list[LayerResult] = []
-    with ThreadPoolExecutor(jobs) as pool:
-        try:
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        if progress:
+            progress(tasks[0].layer, 0, len(tasks))
+        for done, result in enumerate(pool.map(work, tasks), start=1):
+            rows += result
             if progress:
-                progress(tasks[0].layer, 0, len(tasks))
-            for done, result in enumerate(pool.map(work, tasks), start=1):
-                rows += result
-                if progress:
-                    progress(tasks[done - 1].layer, done, len(tasks))
-        except BaseException:
-            control.stop()
-            pool.shutdown(cancel_futures=True)
-            raise
+                progress(tasks[done - 1].layer, done, len(tasks))
+    except BaseException:
+        control.stop()
+        raise
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
     return Results(tuple(rows))
 
 

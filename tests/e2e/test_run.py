@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -176,13 +175,16 @@ def test_every_command_has_help_with_an_example(arguments, capsys):
 
 def test_interrupted_runs_leave_nothing_and_say_130(tmp_path):
     (tmp_path / "long.csv").write_text("Layer, M, N, K\nlong, 400000000, 64, 576\n")  # minutes of drawing activations
-    code = "from crispsim.cli.main import main; main()"
+    code = "from crispsim.cli.main import main; print('ready', flush=True); main()"
     process = subprocess.Popen(
         [sys.executable, "-c", code, "run", "--layer-csv", "long.csv", "--out", "out"],
         cwd=tmp_path,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    time.sleep(0.5 if os.environ.get("NUMBA_DISABLE_JIT") else 4)
+    assert process.stdout is not None
+    process.stdout.readline()
+    time.sleep(1.5)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130

@@ -4,6 +4,8 @@ Causes of a core's cycles stand in the order of CAUSES: busy, stall_rf, idle, st
 "Usable 4" says: in cycle 4 a step may start on it. A step "1..3" starts in cycle 1 and ends at 4.
 """
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -370,13 +372,33 @@ def test_a_zero_cycle_step_waits_for_the_buffer():
 # --- plans that cannot run, and runs that are stopped ---
 
 
-def test_an_impossible_plan_is_an_error():
-    one_item = [wave(items=(1,))]
-    with pytest.raises(RuntimeError, match="no event is possible"):
-        run(sharing([[wave(1)] * 2], one_item, slots=2))  # the second wave's item never comes
-    never_freed = [wave(items=(1,), sharers=[3])] * 2
-    with pytest.raises(RuntimeError, match="no event is possible"):
-        run(sharing([[wave(1)] * 2, [wave(1)] * 2], never_freed, slots=1))
+ONE_ITEM, FREED_EARLY = wave(items=(1,)), wave(items=(1,), sharers=[1])
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        pytest.param(sharing([[wave(1)] * 2], [ONE_ITEM], slots=2), id="the second wave's item never comes"),
+        pytest.param(
+            sharing([[wave(1)] * 2] * 2, [wave(items=(1,), sharers=[3])] * 2, slots=1), id="a slot is never freed"
+        ),
+        pytest.param(
+            sharing([[wave(1)] * 2, [wave(5)] * 2], [FREED_EARLY] * 2, slots=1), id="a slot is freed under a sharer"
+        ),
+        pytest.param(
+            sharing([[wave(1), wave(1, advance=[0])]], [ONE_ITEM] * 2, slots=2), id="an item is asked for twice"
+        ),
+        pytest.param(sharing([[wave(1)]], [ONE_ITEM] * 3, slots=3), id="items that nobody uses"),
+    ],
+)
+def test_a_plan_that_contradicts_itself_is_an_error(plan):
+    with pytest.raises(RuntimeError, match="contradict each other"):
+        run(plan)
+
+
+def test_a_queue_of_an_impossible_priority_is_refused():
+    with pytest.raises(ValueError, match="queue_priority"):
+        run(dataclasses.replace(one_core(chunk=1), queue_priority=np.array([1])))
 
 
 def test_a_stopped_control_interrupts():
