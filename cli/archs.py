@@ -9,9 +9,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from ..formats.pattern import Pattern
-from ..sim import ARCHITECTURES, InputError, load_arch
-from ..sim.archs.stationary import column_tile_of, window_of
+from ..formats import Pattern, draw_weights
+from ..sim import ARCHITECTURES, ArchSpec, InputError, load_arch
 from ..sim.machine import DEFAULT_PRESET, describe, parse_override, preset_names
 from ..sim.weights import Weights
 
@@ -63,21 +62,15 @@ def show(name: str, machine: str, overrides: tuple[str, ...]) -> None:
         console.print(f"weights {pattern.nm:>5}: {_how(spec, pattern)}", highlight=False)
 
 
-def _how(spec, pattern: Pattern) -> str:
-    """How the architecture runs weights of a pattern: mode, window and column tile, or why it does not."""
+def _how(spec: ArchSpec, pattern: Pattern) -> str:
+    """How the architecture runs weights of a pattern, or why it does not."""
+    shape = (spec.machine.band_rows, 4 * pattern.m)
+    matrix = draw_weights(shape, pattern, None, seed=0) if pattern.m > 1 else None
     try:
-        k = 4 * pattern.m
-        matrix = None
-        if pattern.m > 1:
-            from ..formats import draw_weights
-
-            matrix = draw_weights((spec.machine.band_rows, k), pattern, None, 0)
-        setup = spec.architecture.setup(spec.machine, Weights(shape=(spec.machine.band_rows, k), matrix=matrix))
-        window, columns = window_of(spec.machine, setup), column_tile_of(spec.machine, setup)
+        setup = spec.architecture.setup(spec.machine, Weights(shape=shape, matrix=matrix))
+        return f"runs {setup.mode}, {setup.explain(spec.machine)}"
     except InputError as error:
         return f"refused: {error}"
-    lanes = f"{window.values} of {spec.machine.core.lanes} lanes"
-    return f"runs {setup.mode}, {window.positions} positions of K a wave, {lanes}, column tile {columns}"
 
 
 def _console() -> Console:

@@ -20,6 +20,10 @@ class Setup(Protocol):
         """How the machine runs, as the `mode` column says it."""
         ...
 
+    def explain(self, machine: Machine) -> str:
+        """What follows for the machine, in a line for `crispsim archs show`."""
+        ...
+
     def lower(self, machine: Machine, rows: int, columns: int) -> Lowered:
         """Lower a group of S = rows and P = columns to a plan."""
         ...
