@@ -6,8 +6,6 @@ in `KEPT`; a new architecture gets a line there if its weights lie still.
 
 import dataclasses
 import functools
-import os
-from importlib import resources
 
 import numpy as np
 import pytest
@@ -15,7 +13,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from crispsim.formats import CrispMatrix, NMMatrix, Pattern, draw_weights
-from crispsim.sim import ARCHITECTURES, InputError, Layer, Machine, read_layers, simulate
+from crispsim.sim import ARCHITECTURES, InputError, Layer, Machine, simulate
 from crispsim.sim.engine_state import BUSY_CYCLES, CAUSES, RF_CYCLES
 from crispsim.sim.simulate import run_group
 from crispsim.sim.weights import Weights
@@ -439,54 +437,3 @@ def test_the_same_seed_gives_the_same_rows_whatever_the_jobs():
     assert rows_of(run_all(seed=3)) == first
     assert rows_of(run_all(seed=3, jobs=2)) == first
     assert rows_of(run_all(seed=4)) != first
-
-
-# --- whole repetitions are exact ---
-
-compiled_only = pytest.mark.skipif(
-    bool(os.environ.get("NUMBA_DISABLE_JIT")), reason="millions of events: minutes without compiled kernels"
-)
-NETWORKS = ("bert_base", "mobilenetv2", "resnet50", "vgg16", "vit_b16")
-PATTERNS = {"2:4 in blocks of 64": ("2:4", 64, 0.9), "1:4 in blocks of 16": ("1:4", 16, 0.9)}
-MOST_ROWS, MOST_COLUMNS = 512, 200
-WHOLE = {
-    "resnet50": ("conv1", "layer1.0.conv2", "layer2.0.conv2", "layer4.2.conv3"),
-    "mobilenetv2": ("features.2.conv.1.0", "features.17.conv.2"),
-    "bert_base": ("encoder.layer.0.attention.self.query",),
-}
-
-
-def layers_of(network):
-    with resources.as_file(resources.files("crispsim.sim") / "layers" / f"{network}.csv") as path:
-        return read_layers(path)
-
-
-def assert_repetitions_are_exact(layers, pattern):
-    nm, block, sparsity = PATTERNS[pattern]
-    fast, slow = (
-        simulate(layers, nm=nm, block=block, sparsity=sparsity, skip_repetitions=skip) for skip in (True, False)
-    )
-    for one, other in zip(fast.rows, slow.rows, strict=True):
-        assert numbers(one.group, "events") == numbers(other.group, "events"), (one.layer.name, one.arch)
-        assert one.row() == other.row()
-        assert other.group.events == other.group.events_represented
-    assert sum(row.group.events for row in fast.rows) < sum(row.group.events for row in slow.rows)
-
-
-@compiled_only
-@pytest.mark.parametrize("pattern", PATTERNS)
-@pytest.mark.parametrize("network", NETWORKS)
-def test_repetitions_are_exact_on_every_shape_of_the_shipped_networks(network, pattern):
-    """One group of each, cut to a few hundred rows and columns."""
-    shapes = {(min(l.s, MOST_ROWS), l.k, min(l.p, MOST_COLUMNS)): l.name for l in layers_of(network)}
-    layers = [gemm(name, s=s, k=k, p=p) for (s, k, p), name in shapes.items()]
-    assert_repetitions_are_exact(layers, pattern)
-
-
-@compiled_only
-@pytest.mark.parametrize("pattern", PATTERNS)
-@pytest.mark.parametrize("network", WHOLE)
-def test_repetitions_are_exact_on_whole_layers(network, pattern):
-    layers = [layer for layer in layers_of(network) if layer.name in WHOLE[network]]
-    assert len(layers) == len(WHOLE[network])
-    assert_repetitions_are_exact(layers, pattern)
