@@ -14,6 +14,7 @@ from typing import Any
 import tomli_w
 
 from ..sim import ArchSpec, InputError, Results
+from ..sim.workload import NO_BLOCKS
 
 FILES = ("results.csv", "summary.json", "config.toml")
 
@@ -41,15 +42,20 @@ def check_target(folder: Path) -> None:
     Raises
     ------
     InputError
-        It is a file, or lies under one, or cannot be written to.
+        It is a file, lies under one, cannot be written to, or holds files that look like a run's and are not.
     """
+    if not str(folder).strip() or folder == Path():
+        raise InputError("--out: give a folder other than the current one")
     nearest = folder
-    while not nearest.exists() and nearest != nearest.parent:
+    while not os.path.lexists(nearest) and nearest != nearest.parent:
         nearest = nearest.parent
     if not nearest.is_dir():
         raise InputError(f"--out {folder}: {nearest} is a file; give a folder")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise InputError(f"--out {folder}: {nearest} cannot be written to")
+    there = [name for name in FILES if os.path.lexists(folder / name)]
+    if there and not all((folder / name).is_file() for name in FILES):
+        raise InputError(f"--out {folder}: holds {', '.join(there)}, but is not a run's folder; give another")
 
 
 def write_run(folder: Path, results: Results, record: RunRecord) -> None:
@@ -61,7 +67,7 @@ def write_run(folder: Path, results: Results, record: RunRecord) -> None:
         The folder cannot be written.
     """
     check_target(folder)
-    staging = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+    staging = folder.absolute().with_name(f".{folder.name}.{secrets.token_hex(4)}")
     try:
         staging.mkdir(parents=True)
         results.to_dataframe().to_csv(staging / "results.csv", index=False, lineterminator="\n")
@@ -81,13 +87,18 @@ def write_run(folder: Path, results: Results, record: RunRecord) -> None:
 
 def summary_of(results: Results, record: RunRecord) -> dict[str, Any]:
     """Totals per architecture, with what one must know to read them."""
+    notes = {row.layer.name: row.note for row in results.of(results.archs[0]) if row.note}
     return {
         "command": record.command,
         "versions": record.versions,
         "dram": "none",
         "memory": "SMEM-resident ideal: every tensor is taken to lie in SMEM",
+        "seed": record.seed,
+        "options": record.options,
+        "totals_are": "sums over the layers, each as often as it is called, then ratios of sums; speedup in cycles",
         "totals": {arch: asdict(results.total(arch)) for arch in results.archs},
-        "dense_by_rule": {row.layer.name: row.note for row in results.of(results.archs[0]) if row.note},
+        "dense_by_rule": {name: note for name, note in notes.items() if note != NO_BLOCKS},
+        "without_blocks": {name: note for name, note in notes.items() if note == NO_BLOCKS},
         "notices": list(record.notices),
     }
 
@@ -100,7 +111,7 @@ def config_of(record: RunRecord) -> str:
             "seed": record.seed,
             "versions": record.versions,
             "options": record.options,
-            "input": [{"path": str(path), "sha256": _sha256(path)} for path in record.inputs],
+            "input": [{"path": str(path)} | _hash_of(path) for path in record.inputs],
             "arch": [
                 {"name": spec.name, "arch": spec.architecture.name, "machine": spec.machine.model_dump()}
                 for spec in record.specs
@@ -109,6 +120,9 @@ def config_of(record: RunRecord) -> str:
     )
 
 
-def _sha256(path: Path) -> str:
+def _hash_of(path: Path) -> dict[str, str]:
+    """The file's SHA-256; nothing for a pipe, which can be read only once."""
+    if not path.is_file():
+        return {}
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest()}

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from ..formats import Pattern, draw_weights
 from ..sim import ARCHITECTURES, ArchSpec, InputError, load_arch
 from ..sim.machine import DEFAULT_PRESET, describe, parse_override, preset_names
 from ..sim.weights import Weights
+from .terminal import terminal
 
 _SHOWN_PATTERNS = ((1, 1), (1, 4), (2, 4), (3, 4))
 
@@ -22,10 +20,10 @@ _SHOWN_PATTERNS = ((1, 1), (1, 4), (2, 4), (3, 4))
 def archs(ctx: click.Context) -> None:
     """List the architectures and machine presets."""
     if ctx.invoked_subcommand is None:
-        console = _console()
+        console = terminal(120)
         for name, architecture in ARCHITECTURES.items():
-            console.print(f"[bold]{name:<11}[/bold]{architecture.summary}", highlight=False)
-        console.print(f"\nmachines (--machine): {', '.join(preset_names())}, or a .toml file", highlight=False)
+            console.print(f"{name:<11}{architecture.summary}")
+        console.print(f"\nmachines (--machine): {', '.join(preset_names())}, or a .toml file")
 
 
 @archs.command(epilog="Example: crispsim archs show stc --machine paper")
@@ -42,8 +40,8 @@ def archs(ctx: click.Context) -> None:
 def show(name: str, machine: str, overrides: tuple[str, ...]) -> None:
     """Show an architecture's machine: every field that --set knows, its unit and meaning, and what follows from it."""
     spec = load_arch(name, machine, dict(map(parse_override, overrides)))
-    console = _console()
-    console.print(f"[bold]{spec.name}[/bold]  {spec.architecture.summary}", highlight=False)
+    console = terminal(120)
+    console.print(f"{spec.name}: {spec.architecture.summary}")
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
     table.add_column("field", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
@@ -52,6 +50,7 @@ def show(name: str, machine: str, overrides: tuple[str, ...]) -> None:
     for key, value, unit, meaning in describe(spec.machine):
         table.add_row(key, f"{value:,}" if isinstance(value, int) else str(value), unit, meaning)
     console.print(table)
+    console.print("--set smem.bytes_per_cycle=N sets both ports; of several settings the last wins")
     made = spec.machine
     console.print(
         f"peak: {made.macs} MACs a cycle, {2 * made.macs * made.clock_ghz / 1000:g} TOPS on stored values",
@@ -59,7 +58,7 @@ def show(name: str, machine: str, overrides: tuple[str, ...]) -> None:
     )
     for n, m in _SHOWN_PATTERNS:
         pattern = Pattern(n=n, m=m)
-        console.print(f"weights {pattern.nm:>5}: {_how(spec, pattern)}", highlight=False)
+        console.print(f"weights {pattern.nm:>5}: {_how(spec, pattern)}")
 
 
 def _how(spec: ArchSpec, pattern: Pattern) -> str:
@@ -71,7 +70,3 @@ def _how(spec: ArchSpec, pattern: Pattern) -> str:
         return f"runs {setup.mode}, {setup.explain(spec.machine)}"
     except InputError as error:
         return f"refused: {error}"
-
-
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else 120)

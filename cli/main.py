@@ -1,11 +1,8 @@
-"""The command: its group, and what happens to errors. 0 done, 2 bad input, 1 internal error, 130 interrupted."""
+"""The command: its group, and what happens to errors."""
 
 from __future__ import annotations
 
-import os
-import sys
 import traceback
-from typing import NoReturn
 
 import click
 
@@ -13,52 +10,54 @@ from ..formats.errors import FormatError
 from ..sim.control import Interrupted
 from ..sim.errors import InputError
 from .archs import archs
+from .entry import BAD_INPUT, INTERNAL
 from .run import run
 from .version import version
-
-BAD_INPUT, INTERNAL, INTERRUPTED = 2, 1, 130
 
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Start with: crispsim run --layer-csv sim/layers/resnet50.csv",
+    epilog="Example: crispsim run --layer-csv resnet50",
+    invoke_without_command=True,
 )
 @click.version_option(version(), prog_name="crispsim")
-@click.option("-v", "--verbose", is_flag=True, help="Show a traceback with an error.")
-def cli(verbose: bool) -> None:
+@click.option("-v", "--verbose", is_flag=True, expose_value=False, help="Show a traceback with an error.")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Exact, event-driven simulation of the CRISP sparse tensor core and its rivals."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 cli.add_command(run)
 cli.add_command(archs)
 
 
-def main() -> NoReturn:
-    """Run the command; errors are one line each on standard error."""
-    code = _run(sys.argv[1:])
-    if code == INTERRUPTED:  # do not wait for a thread that compiles a kernel
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
+def run_command(arguments: list[str]) -> int:
+    """Run a command line; returns the exit code.
 
-
-def _run(arguments: list[str]) -> int:
+    Raises
+    ------
+    KeyboardInterrupt
+        The user stopped it.
+    OSError
+        Standard output cannot be written to.
+    """
     verbose = any(argument in ("-v", "--verbose") for argument in arguments)
     try:
         cli.main(arguments, prog_name="crispsim", standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code
-    except (click.Abort, KeyboardInterrupt, Interrupted):
-        return _fail(["interrupted; nothing was written"], INTERRUPTED, verbose)
+    except (click.Abort, Interrupted) as error:
+        raise KeyboardInterrupt from error
     except click.ClickException as error:
         return _fail([error.format_message()], BAD_INPUT, verbose)
     except InputError as error:
         return _fail(error.lines, BAD_INPUT, verbose)
     except FormatError as error:
         return _fail([str(error)], BAD_INPUT, verbose)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has left: nobody is to be told
-        return 0
+    except OSError:
+        raise
     except Exception as error:
         hint = "" if verbose else "; -v shows the traceback"
         return _fail([f"internal error: {type(error).__name__}: {error}{hint}"], INTERNAL, verbose)

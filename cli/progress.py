@@ -24,12 +24,12 @@ class LayerProgress:
     def __init__(self, *, shown: bool, announce: bool) -> None:
         self._announce = announce
         self._bar = Progress(
-            TextColumn("simulating {task.fields[layer]}"),
+            TextColumn("simulating {task.fields[layer]}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("layers, left"),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=Console(stderr=True, markup=False, emoji=False),
             transient=True,
             disable=not shown,
         )

@@ -9,14 +9,14 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from ..bench.run_folder import RunRecord, check_target, summary_of, write_run
-from ..sim import ARCHITECTURES, InputError, load_arch, read_layers, simulate
+from ..sim import ARCHITECTURES, InputError, load_arch, read_layers, shipped_layers, simulate
 from ..sim.machine import DEFAULT_PRESET, parse_override
 from ..sim.simulate import DEFAULT_SPARSITY
 from .network_table import print_results
 from .progress import LayerProgress
+from .terminal import terminal
 from .version import versions
 
 _PATTERN_OPTIONS = ("nm", "block", "sparsity", "all_layers")
@@ -34,14 +34,12 @@ class _Block(click.ParamType):
             self.fail(f"{value!r} is not an integer or none", param, ctx)
 
 
-@click.command(
-    epilog="Example: crispsim run --layer-csv sim/layers/resnet50.csv --nm 1:4 --block 32 --sparsity 0.85 --out out/r50"
-)
+@click.command(epilog="Example: crispsim run --layer-csv resnet50 --nm 1:4 --block 32 --sparsity 0.85 --out out/r50")
 @click.option(
     "--layer-csv",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Layer table: SCALE-Sim's, or our own.",
+    help="Layer table: SCALE-Sim's, our own, or a shipped one by name, such as resnet50.",
 )
 @click.option(
     "--weights",
@@ -97,14 +95,14 @@ class _Block(click.ParamType):
     default=0.4,
     show_default=True,
     metavar="0..1",
-    help="Zeros in each layer's input.",
+    help="Zeros in each layer's input (no architecture here skips them: they count in macs_effectual only).",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of drawn weights and activations.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Write results.csv, summary.json and config.toml.",
+    help="Write results.csv, summary.json and config.toml; an earlier run there is replaced.",
 )
 @click.option(
     "--jobs",
@@ -153,12 +151,10 @@ def run(
     specs = [load_arch(text, machine, fields) for text in archs or ARCHITECTURES]
     if out is not None:
         check_target(out)
+    layer_csv = layer_csv and _table_of(layer_csv)
     layers = None if layer_csv is None else read_layers(layer_csv, notice=notices.append)
 
     talk = not quiet and not as_json
-    if talk:
-        for notice in notices:
-            click.echo(f"note: {notice}", err=True)
     with LayerProgress(shown=talk and sys.stderr.isatty(), announce=not quiet) as progress:
         results = simulate(
             layers,
@@ -172,20 +168,17 @@ def run(
             all_layers=all_layers,
             jobs=jobs,
             progress=progress.update,
+            notice=notices.append,
         )
+    if talk:
+        for line in notices:
+            click.echo(f"note: {line}", err=True)
     record = RunRecord(
         command=shlex.join(["crispsim", *sys.argv[1:]]),
         versions=versions(),
         seed=seed,
-        options={
-            "layer_csv": str(layer_csv or ""),
-            "weights": str(weights or ""),
-            "nm": nm,
-            "block": "none" if block is None else block,
-            "sparsity": sparsity if sparsity is not None else ("none" if block is None else DEFAULT_SPARSITY),
-            "activation_sparsity": activation_sparsity,
-            "all_layers": all_layers,
-        },
+        options=_options(layer_csv, weights, nm, block, sparsity, all_layers)
+        | {"activation_sparsity": activation_sparsity},
         inputs=tuple(path for path in (layer_csv, weights) if path is not None),
         specs=tuple(specs),
         notices=tuple(notices),
@@ -196,6 +189,30 @@ def run(
         table = results.to_dataframe().to_dict(orient="records")
         click.echo(json.dumps(summary_of(results, record) | {"rows": table}, indent=2))
     elif talk:
-        print_results(results, Console(width=None if sys.stdout.isatty() else 140))
+        print_results(results, terminal(140))
         if out is not None:
             click.echo(f"wrote {out}/results.csv, summary.json, config.toml")
+
+
+def _table_of(name: Path) -> Path:
+    """The layer table of this path, or the shipped one of this name."""
+    shipped = shipped_layers()
+    if not name.exists() and str(name) in shipped:
+        return shipped[str(name)]
+    return name
+
+
+def _options(
+    layer_csv: Path | None, weights: Path | None, nm: str, block: int | None, sparsity: float | None, all_layers: bool
+) -> dict[str, object]:
+    """What the run was asked for, as far as it had a say in it: packed weights have a pattern of their own."""
+    if weights is not None:
+        return {"layer_csv": str(layer_csv or ""), "weights": str(weights)}
+    asked = DEFAULT_SPARSITY if block is not None else "as N:M gives"
+    return {
+        "layer_csv": str(layer_csv),
+        "nm": nm,
+        "block": "none" if block is None else block,
+        "sparsity": asked if sparsity is None else sparsity,
+        "all_layers": all_layers,
+    }

@@ -14,6 +14,9 @@ from .errors import PatternError
 
 MAX_M = 256
 
+# Two sparsities this near are the same: 1 - 1/3 has no exact decimal.
+SPARSITY_TOLERANCE = Fraction(1, 10**6)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pattern:
@@ -121,7 +124,7 @@ def blocks_to_keep(sparsity: float, pattern: Pattern, block_columns: int) -> int
     if not 0.0 <= sparsity < 1.0:
         raise PatternError(f"sparsity {sparsity}: must be a number from 0 up to, not including, 1")
     kept = 1 - Fraction(str(sparsity))
-    if kept > pattern.density:
+    if kept > pattern.density + SPARSITY_TOLERANCE:
         least = float(1 - pattern.density)
         raise PatternError(
             f"sparsity {sparsity}: pattern {pattern.nm} alone already prunes {least:g}; ask for at least that"

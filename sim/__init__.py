@@ -5,7 +5,7 @@ from .archs import ARCHITECTURES
 from .control import Control, Interrupted
 from .errors import InputError
 from .layer import Layer
-from .layer_csv import read_layers, write_layers
+from .layer_csv import read_layers, shipped_layers, write_layers
 from .machine import Machine
 from .result import COLUMNS, LayerResult, Results, Total
 from .simulate import simulate
@@ -24,6 +24,7 @@ __all__ = [
     "Total",
     "load_arch",
     "read_layers",
+    "shipped_layers",
     "simulate",
     "write_layers",
 ]

@@ -75,9 +75,10 @@ def draw_activations(
     values = layer.batch * layer.in_height * layer.in_width * layer.in_channels
     zeros = int(Fraction(str(sparsity)) * values + Fraction(1, 2))
     nonzeros = np.zeros((layer.kernel_h, layer.kernel_w, layer.in_channels), np.int64)
-    rows = _taps(layer.in_height, layer.kernel_h, layer.stride_h, layer.pad_h, layer.dilation_h, layer.out_height)
-    columns = _taps(layer.in_width, layer.kernel_w, layer.stride_w, layer.pad_w, layer.dilation_w, layer.out_width)
-    _draw(stream_key(seed, index, _ACTIVATIONS), zeros, layer.batch, rows, columns, control.words, nonzeros)
+    rows = (layer.in_height, layer.stride_h, layer.pad_h, layer.dilation_h, layer.out_height)
+    columns = (layer.in_width, layer.stride_w, layer.pad_w, layer.dilation_w, layer.out_width)
+    key = stream_key(seed, index, 0, _ACTIVATIONS)
+    _draw(key, zeros, layer.batch, rows, columns, control.words, nonzeros)
     if control.stopped:
         raise Interrupted
     return Activations(values=values, zeros=zeros, nonzeros=nonzeros)
@@ -101,25 +102,26 @@ def count_activations(layer: Layer, nonzero: npt.NDArray[np.bool_]) -> Activatio
     )
 
 
-def _taps(size: int, kernel: int, stride: int, pad: int, dilation: int, outputs: int) -> npt.NDArray[np.bool_]:
-    """Which filter positions meet which input row (or column): bool, (size, kernel).
+@kernel
+def _meets(place, tap, axis):
+    """Whether an input row (or column) meets a filter position in some output.
 
-    Input i meets tap a in output o when o*stride + a*dilation - pad = i; each pair meets at most once.
+    Input i meets tap a in output o where o*stride + a*dilation - pad = i.
+    axis : (size, stride, pad, dilation, outputs)
     """
-    offset = np.arange(size)[:, None] + pad - np.arange(kernel)[None, :] * dilation
-    return (offset >= 0) & (offset % stride == 0) & (offset // stride < outputs)
+    offset = place + axis[2] - tap * axis[3]
+    return offset >= 0 and offset % axis[1] == 0 and offset // axis[1] < axis[4]
 
 
 @kernel
 def _draw(key, zeros, batch, rows, columns, control, nonzeros):
     """Draw the map and count, for each (tap, channel), the nonzero values it meets; leave off once told to stop.
 
-    key : uint64. rows : bool (height, kernel_h). columns : bool (width, kernel_w).
+    key : uint64. rows, columns : the two axes, as in `_meets`. control : int64, see `Control`.
     nonzeros : int64 (kernel_h, kernel_w, channels), **modified in place**.
     """
-    height, kernel_h = rows.shape
-    width, kernel_w = columns.shape
-    channels = nonzeros.shape[2]
+    kernel_h, kernel_w, channels = nonzeros.shape
+    height, width = rows[0], columns[0]
     left, zeros_left, counter = batch * height * width * channels, zeros, 0
     in_row = np.zeros((kernel_w, channels), np.int64)
     pixel = np.zeros(channels, np.int64)
@@ -137,11 +139,11 @@ def _draw(key, zeros, batch, rows, columns, control, nonzeros):
                     left -= 1
                     counter += 1
                 for b in range(kernel_w):
-                    if columns[w, b]:
+                    if _meets(w, b, columns):
                         for channel in range(channels):
                             in_row[b, channel] += pixel[channel]
             for a in range(kernel_h):
-                if rows[h, a]:
+                if _meets(h, a, rows):
                     for b in range(kernel_w):
                         for channel in range(channels):
                             nonzeros[a, b, channel] += in_row[b, channel]

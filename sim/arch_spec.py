@@ -20,6 +20,8 @@ from .archs import ARCHITECTURES, Architecture
 from .errors import InputError
 from .machine import Machine, Overrides, flatten, read_toml
 
+LONGEST_NAME = 40
+
 _KEYS = ("name", "arch", "machine", "set")
 
 
@@ -53,7 +55,7 @@ def load_arch(text: str, machine: str | Path = "edge", overrides: Overrides | No
     """
     if not text.endswith(".toml"):
         made = Machine.load(machine, overrides or {})
-        return ArchSpec(name=text, architecture=_architecture(text, "--arch"), machine=made)
+        return ArchSpec(name=text, architecture=_architecture(text, "architecture"), machine=made)
     table = read_toml(Path(text))
     for key in table:
         if key not in _KEYS:
@@ -62,13 +64,18 @@ def load_arch(text: str, machine: str | Path = "edge", overrides: Overrides | No
     for key in ("name", "arch", "machine"):
         if not isinstance(table.get(key, ""), str):
             raise InputError(f"{text}: {key}: value {table[key]!r}: must be text")
+    name = table.get("name", Path(text).stem)
+    if not name or name != name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
+        raise InputError(f"{text}: name: value {name!r}: must be printable text of 1 to {LONGEST_NAME} characters")
+    if name in ARCHITECTURES:
+        raise InputError(f"{text}: name: value {name!r}: is a registered architecture's; choose another")
     if "arch" not in table:
         raise InputError(f"{text}: arch: missing; it names one of {', '.join(ARCHITECTURES)}")
     own = table.get("set", {})
     if not isinstance(own, dict):
         raise InputError(f"{text}: set: value {own!r}: must be a table of machine fields")
     return ArchSpec(
-        name=table.get("name", Path(text).stem),
+        name=name,
         architecture=_architecture(table["arch"], text),
         machine=Machine.load(table.get("machine", machine), flatten(own), overrides or {}, origins=(text, "--set")),
     )

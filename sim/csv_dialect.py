@@ -14,6 +14,7 @@ from pathlib import Path
 from .errors import InputError
 
 LONGEST_LINE = 65_536
+LARGEST_FILE = 64 << 20
 SEPARATORS = {",": "commas", "\t": "tabs"}
 
 
@@ -68,13 +69,16 @@ def _lines(path: Path) -> list[tuple[int, str]]:
 
 def _text(path: Path) -> str:
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(LARGEST_FILE + 1)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a directory: must be a CSV file") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(data) > LARGEST_FILE:
+        raise InputError(f"{path}: larger than {LARGEST_FILE >> 20} MiB: must be a layer table")
     if b"\0" in data:
         raise InputError(f"{path}: byte {data.index(0)} is zero: must be UTF-8 text, not a binary or UTF-16 file")
     try:

@@ -130,10 +130,13 @@ def run(plan: Plan, *, control: Control | None = None, skip_repetitions: bool = 
     ------
     Interrupted
         `control.stop()` was called.
+    OverflowError
+        The run could be longer than the engine's integers reach.
     RuntimeError
         A team needs an item that its stream does not hold, or an item is never used: the lowering is at fault.
     """
     control = control or Control()
+    plan.check_range()
     most_steps = int(plan.tiles[:, STEPS].max(initial=1))
     state = empty_state(plan, most_steps)
     finder = new_finder(empty_state(plan, most_steps), empty_state(plan, most_steps))

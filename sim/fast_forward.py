@@ -69,7 +69,7 @@ class Finder(NamedTuple):
 
 def new_finder(within_tile: State, across_tiles: State) -> Finder:
     """A finder that remembers nothing; takes two empty states of the run's form."""
-    longest = 8 + 2 * within_tile.buffer.size
+    longest = 8 + 3 * within_tile.buffer.size
     return Finder(within_tile, across_tiles, np.zeros((3, longest), np.int64), np.zeros((2, 8), np.int64))
 
 
@@ -172,6 +172,7 @@ def _write_signature(p: Program, s: State, now: int, out: Ints) -> int:
         out[at] = head
         out[at + 1] = s.turn[q]
         at += 2
+        first_a_step, first_a_wave = EMPTY, EMPTY
         for f in range(p.queue_streams[q, 0], p.queue_streams[q, 1]):
             if _is_silent(p, s, f):
                 out[at] = -1
@@ -180,7 +181,14 @@ def _write_signature(p: Program, s: State, now: int, out: Ints) -> int:
             out[at] = s.stream[f, S_STEP]
             out[at + 1] = s.stream[f, FREE]
             out[at + 2] = s.stream[f, POSITION] - s.stream[head, POSITION] if head != EMPTY else 0
-            at += 3
+            # At one position of a queue the lower item goes first, among streams of the same kind.
+            if p.streams[f, PER_STEP]:
+                first_a_step = f if first_a_step == EMPTY else first_a_step
+                out[at + 3] = s.stream[f, ITEM] - s.stream[first_a_step, ITEM]
+            else:
+                first_a_wave = f if first_a_wave == EMPTY else first_a_wave
+                out[at + 3] = s.stream[f, ITEM] - s.stream[first_a_wave, ITEM]
+            at += 4
             slots = p.streams[f, SLOTS]
             for i in range(slots):
                 item = s.slot_item[f, i]

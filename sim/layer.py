@@ -63,8 +63,8 @@ class Layer:
         Share of zeros in the input, from 0 to 1.
     tensor : str, optional
         Name of its weights in a packed file.
-    line : int, optional
-        Line of the layer table it was read from; two layers that differ only here are equal.
+    file, line : str and int, optional
+        The layer table and line it was read from; two layers that differ only here are equal.
 
     Raises
     ------
@@ -95,6 +95,7 @@ class Layer:
     weight_sparsity: float | None = None
     activation_sparsity: float | None = None
     tensor: str | None = None
+    file: str | None = field(default=None, compare=False)
     line: int | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
@@ -139,6 +140,11 @@ class Layer:
     def weights(self) -> int:
         """Weights of all groups, biases left out."""
         return self.groups * self.s * self.k
+
+    @property
+    def place(self) -> str:
+        """`FILE:LINE: ` for messages, empty for a layer that was not read from a table."""
+        return f"{self.file}:{self.line}: " if self.line else ""
 
     @property
     def depthwise(self) -> bool:

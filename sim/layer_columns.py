@@ -116,6 +116,8 @@ def _integer(text: str) -> int:
 
 def _number(text: str) -> float:
     try:
+        if not text.isascii() or "_" in text:  # Python reads more than a table should hold
+            raise ValueError
         return float(text)
     except ValueError:
         raise ValueError(f"{text}: must be a number") from None

@@ -19,6 +19,7 @@ import io
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def read_layers(path: str | os.PathLike[str], *, notice: Callable[[str], None] |
             if _only_name(row, name, sheet, where=f"{path}:{row.line}"):
                 titles.append(row[name.index])
             else:
-                layers.append(_layer(row, heading, where=f"{path}:{row.line}"))
+                layers.append(_layer(row, heading, path))
         except InputError as error:
             problems.extend(error.lines)
     if problems:
@@ -73,6 +74,12 @@ def read_layers(path: str | os.PathLike[str], *, notice: Callable[[str], None] |
         for line in _notices(sheet, heading, titles, renamed, unique):
             notice(f"{path}: {line}")
     return unique
+
+
+def shipped_layers() -> dict[str, Path]:
+    """The layer tables that come with crispsim, by name."""
+    folder = Path(str(resources.files("crispsim.sim") / "layers"))
+    return {path.stem: path for path in sorted(folder.glob("*.csv"))}
 
 
 def write_layers(path: str | os.PathLike[str], layers: Sequence[Layer]) -> None:
@@ -115,12 +122,13 @@ def _only_name(row: Record, name: Place, sheet: Sheet, where: str) -> bool:
     return True
 
 
-def _layer(row: Record, heading: Heading, where: str) -> Layer:
+def _layer(row: Record, heading: Heading, path: Path) -> Layer:
+    where = f"{path}:{row.line}"
     values = _values(row, heading, where)
     try:
         if values["kind"] == "conv" and _marked(values["name"]) and "groups" not in values:
             values |= _depthwise(values)
-        return Layer(**values, line=row.line)
+        return Layer(**values, file=str(path), line=row.line)
     except LayerError as error:
         place = next((p for p in heading.places if error.field in p.column.fields and row[p.index]), None)
         if place is None:

@@ -225,7 +225,7 @@ def parse_override(text: str) -> tuple[str, object]:
 
 
 def expand_aliases(fields: dict[str, object], where: str) -> dict[str, object]:
-    """Refuse unknown keys, naming the nearest known one, and spread `smem.bytes_per_cycle` over both ports.
+    """Refuse unknown keys, naming the nearest known one, and spread `smem.bytes_per_cycle` over both ports; later wins.
 
     Raises
     ------
@@ -237,10 +237,11 @@ def expand_aliases(fields: dict[str, object], where: str) -> dict[str, object]:
         if key not in known:
             nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
             raise InputError(f"{where}: unknown key {key!r}; the nearest known one is {nearest!r}")
-    both = fields.pop("smem.bytes_per_cycle", None)
-    if both is None:
-        return fields
-    return {"smem.read_bytes_per_cycle": both, "smem.write_bytes_per_cycle": both} | fields
+    ports = ("smem.read_bytes_per_cycle", "smem.write_bytes_per_cycle")
+    spread: dict[str, object] = {}
+    for key, value in fields.items():
+        spread |= dict.fromkeys(ports, value) if key == "smem.bytes_per_cycle" else {key: value}
+    return spread
 
 
 def _preset_folder() -> Any:

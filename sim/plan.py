@@ -113,14 +113,48 @@ class Plan:
     @property
     def compute_bound_cycles(self) -> int:
         """Step cycles of the busiest core, stall_rf included (hardware.md section 6)."""
-        cycles = np.zeros(self.cores, np.int64)
-        per_column = np.concatenate([[0], np.cumsum(self.waves.sum(axis=1))])
-        for first, count, lo, hi in self.teams[:, : TEAM_TILE_HI + 1]:
-            for tile in self.tiles[lo:hi]:
-                columns = (tile[STEPS] - 1) * self.columns + tile[TAIL_COLUMNS]
-                step_cycles = tile[REPEAT] * columns * (per_column[tile[WAVE_HI]] - per_column[tile[WAVE_LO]])
-                cycles[first : first + min(count, tile[ACTIVE])] += step_cycles
-        return int(cycles.max(initial=0))
+        cycles = [0] * self.cores
+        sums = _prefix_sums(self.waves.sum(axis=1))
+        for first, count, lo, hi in self.teams.tolist():
+            for tile in self.tiles[lo:hi].tolist():
+                tile_cycles = tile[REPEAT] * self._tile_columns(tile) * (sums[tile[WAVE_HI]] - sums[tile[WAVE_LO]])
+                for core in range(first, first + min(count, tile[ACTIVE])):
+                    cycles[core] += tile_cycles
+        return max(cycles, default=0)
+
+    def check_range(self) -> None:
+        """Refuse a plan whose byte positions could pass the engine's integers.
+
+        No run is longer than all its steps, transfers and waits one after another, at a byte a cycle.
+
+        Raises
+        ------
+        OverflowError
+            That many cycles, times the wider port, pass 2^62.
+        """
+        ports, longest = self.ports, 0
+        sums = [_prefix_sums(column) for column in self.item_bytes.T]
+        waits = ports.latency_cycles + ports.pipeline_cycles + 2
+        for stream in self.streams.tolist():
+            column = sums[stream[ITEM_COLUMN]]
+            for tile in self.tiles[stream[STREAM_TILE_LO] : stream[STREAM_TILE_HI]].tolist():
+                times = tile[REPEAT] * (self._tile_columns(tile) if stream[PER_STEP] else 1)
+                longest += times * (column[tile[WAVE_HI]] - column[tile[WAVE_LO]])
+        busy = _prefix_sums(self.waves.sum(axis=1))
+        for _, _, lo, hi in self.teams.tolist():
+            for tile, drain in zip(self.tiles[lo:hi].tolist(), self.drain_bytes[lo:hi].tolist(), strict=True):
+                waves, columns = tile[WAVE_HI] - tile[WAVE_LO], self._tile_columns(tile)
+                longest += tile[REPEAT] * (columns * (busy[tile[WAVE_HI]] - busy[tile[WAVE_LO]] + sum(drain)))
+                longest += tile[REPEAT] * waves * tile[STEPS] * waits
+        if longest * max(ports.read_bytes_per_cycle, ports.write_bytes_per_cycle) >= 1 << 62:
+            raise OverflowError(f"about {longest:.3g} cycles: too long for the engine's 64-bit byte positions")
+
+    def _tile_columns(self, tile: list[int]) -> int:
+        return (tile[STEPS] - 1) * self.columns + tile[TAIL_COLUMNS]
+
+
+def _prefix_sums(values: Ints) -> list[int]:
+    return [0, *np.cumsum(values).tolist()]
 
 
 @dataclass(frozen=True, kw_only=True)

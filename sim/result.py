@@ -217,11 +217,14 @@ class Total:
     largest_smem_excess_bytes: int
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Results:
     """All layers on all architectures, layer by layer in the order of the network."""
 
     rows: tuple[LayerResult, ...]
+
+    def __repr__(self) -> str:
+        return f"Results({len(self.of(self.archs[0]))} layers on {', '.join(self.archs)})"
 
     @property
     def archs(self) -> list[str]:
@@ -233,8 +236,16 @@ class Results:
         return [row for row in self.rows if row.arch == arch]
 
     def total(self, arch: str) -> Total:
-        """The network on one architecture."""
+        """The network on one architecture.
+
+        Raises
+        ------
+        KeyError
+            It was not simulated.
+        """
         rows = self.of(arch)
+        if not rows:
+            raise KeyError(f"architecture {arch!r}: not among {', '.join(self.archs)}")
 
         def add(name: str) -> int:
             return sum(getattr(row.group, name) * row.layer.calls for row in rows)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..formats import FormatError, PackedModel, parse_nm, read_model
+from ..formats import FormatError, PackedLayer, PackedModel, parse_nm, read_model
 from .activations import Activations, count_activations, draw_activations
 from .arch_spec import ArchSpec, load_arch
 from .archs import ARCHITECTURES, BASELINE, Architecture
@@ -26,6 +26,7 @@ from .workload import (
     LayerPattern,
     PatternRequest,
     layer_of_packed,
+    packed_layer,
     packed_weights,
     resolve_patterns,
     synthetic_weights,
@@ -34,19 +35,21 @@ from .workload import (
 DEFAULT_ARCHS = tuple(ARCHITECTURES)
 DEFAULT_SPARSITY = 0.9
 
-# Rows, positions and drawn weights of a group, beyond which tables and matrices would take gigabytes.
+# Rows, positions and drawn weights of a group, beyond which tables and matrices would take gigabytes; input values and
+# groups with patterns of their own, beyond which drawing them would take an hour.
 LARGEST_S, LARGEST_K, LARGEST_DRAWN = 1 << 24, 1 << 22, 1 << 32
+LARGEST_INPUT, LARGEST_GROUPS = 1 << 40, 1 << 16
 
 Progress = Callable[[Layer, int, int], None]
 
 
 def simulate(
     layers: Sequence[Layer] | None = None,
-    archs: Sequence[str | ArchSpec] = DEFAULT_ARCHS,
+    archs: str | Sequence[str | ArchSpec] = DEFAULT_ARCHS,
     *,
     machine: str | Path | Machine = "edge",
     weights: str | Path | PackedModel | None = None,
-    nm: str | tuple[int, int] = (2, 4),
+    nm: str | Sequence[int] = (2, 4),
     block: int | None = 64,
     sparsity: float | None = None,
     activation_sparsity: float = 0.4,
@@ -55,6 +58,7 @@ def simulate(
     jobs: int = 1,
     skip_repetitions: bool = True,
     progress: Progress | None = None,
+    notice: Callable[[str], None] | None = None,
     control: Control | None = None,
 ) -> Results:
     """Simulate every layer on every architecture.
@@ -63,7 +67,7 @@ def simulate(
     ----------
     layers : sequence of Layer, optional
         As `read_layers` gives them; may be left out with `weights`, which knows its layers.
-    archs : sequence of str or ArchSpec
+    archs : str, or sequence of str or ArchSpec
         Names or .toml files.
     machine : str, Path or Machine
         For the architectures given by name.
@@ -81,6 +85,8 @@ def simulate(
         As in `engine.run`; the result is the same either way.
     progress : callable, optional
         Called with (layer, layers done, layers in all): once everything is found to be in order, and after each layer.
+    notice : callable, optional
+        Called with a line about what was understood otherwise than it may have been meant.
     control : Control, optional
         For another thread to stop the run.
 
@@ -96,14 +102,20 @@ def simulate(
     >>> [row.cycles for row in simulate([layer], ["dense", "crisp-stc"], nm="2:4", block=32, sparsity=0.75).rows]
     [82, 31]
     """
+    if isinstance(archs, str):
+        archs = [archs]
     specs = [arch if isinstance(arch, ArchSpec) else _spec(arch, machine) for arch in archs]
     _check_names(specs)
-    if not 0.0 <= activation_sparsity <= 1.0:
-        raise InputError(f"activation sparsity {activation_sparsity}: must be a number from 0 to 1")
-    if not 0 <= seed < 1 << 64:
-        raise InputError(f"seed {seed}: must be an integer from 0 to 2^64 - 1")
-    if jobs < 1:
-        raise InputError(f"jobs {jobs}: must be at least 1")
+    if not _is_number(activation_sparsity) or not 0.0 <= activation_sparsity <= 1.0:
+        raise InputError(f"activation sparsity {activation_sparsity!r}: must be a number from 0 to 1")
+    if sparsity is not None and not _is_number(sparsity):
+        raise InputError(f"sparsity {sparsity!r}: must be a number")
+    if block is not None and not _is_int(block):
+        raise InputError(f"block {block!r}: must be an integer or None")
+    if not _is_int(seed) or not 0 <= seed < 1 << 64:
+        raise InputError(f"seed {seed!r}: must be an integer from 0 to 2^64 - 1")
+    if not _is_int(jobs) or jobs < 1:
+        raise InputError(f"jobs {jobs!r}: must be an integer of at least 1")
     model = _read(weights)
     if layers is None:
         if model is None:
@@ -112,6 +124,8 @@ def simulate(
     if not layers:
         raise InputError("nothing to simulate: there are no layers")
     tasks = _tasks(layers, specs, model, _request(nm, block, sparsity, all_layers), activation_sparsity, seed)
+    if notice and model is not None:
+        _tell_operands(model, specs, notice)
     control = control or Control()
     work = partial(_simulate_layer, specs=specs, skip_repetitions=skip_repetitions, control=control)
     rows: list[LayerResult] = []
@@ -156,6 +170,14 @@ class _Task:
     note: str
 
 
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return _is_int(value) or isinstance(value, float)
+
+
 def _spec(arch: str, machine: str | Path | Machine) -> ArchSpec:
     if isinstance(machine, Machine):
         return ArchSpec(name=arch, architecture=load_arch(arch).architecture, machine=machine)
@@ -182,11 +204,13 @@ def _read(weights: str | Path | PackedModel | None) -> PackedModel | None:
         raise InputError(f"{weights}: cannot read: {error.strerror}") from error
 
 
-def _request(nm: str | tuple[int, int], block: int | None, sparsity: float | None, all_layers: bool) -> PatternRequest:
+def _request(nm: str | Sequence[int], block: int | None, sparsity: float | None, all_layers: bool) -> PatternRequest:
     try:
-        pair = parse_nm(nm) if isinstance(nm, str) else nm
+        pair = parse_nm(nm) if isinstance(nm, str) else tuple(nm)
     except FormatError as error:
         raise InputError(str(error)) from error
+    if len(pair) != 2 or not all(map(_is_int, pair)):
+        raise InputError(f"pattern {nm!r}: must be N:M or two integers")
     if sparsity is None and block is not None:
         sparsity = DEFAULT_SPARSITY
     return PatternRequest(nm=pair, block=block, sparsity=sparsity, all_layers=all_layers)
@@ -216,41 +240,55 @@ def _tasks(
             assert model is not None
             patterns = [weights.pattern for weights, _ in packed_weights(layer, model)]
             weights = partial(packed_weights, layer, model)
-            given = model[layer.tensor or layer.name].activations
-            if given is not None:
-                draw = partial(_given_activations, layer, model)
+            packed = packed_layer(layer, model)
+            if packed.activations is not None and own is None:
+                draw = partial(_given_activations, layer, packed)
         for spec in specs:
             for pattern in patterns[:1]:
                 try:
                     spec.architecture.check(spec.machine, pattern)
                 except InputError as error:
-                    raise InputError(f"{spec.name}: layer {layer.name!r}: {error}") from error
+                    raise InputError(f"{layer.place}{spec.name}: layer {layer.name!r}: {error}") from error
         tasks.append(
             _Task(
                 layer=layer,
                 weights=weights,
                 activations=lambda control, draw=draw: draw(control=control),
-                requested_sparsity=choice.sparsity if choice else None,
+                requested_sparsity=choice.requested if choice else None,
                 note=choice.note if choice else "",
             )
         )
     return tasks
 
 
+def _tell_operands(model: PackedModel, specs: Sequence[ArchSpec], notice: Callable[[str], None]) -> None:
+    """Say so where the file's values are wider than the machine's operands: cycles and bytes are the machine's."""
+    stored = sorted({layer.dtype for layer in model.layers} - {"int8"})
+    if stored:
+        bits = ", ".join(sorted({f"{spec.machine.operand_bits}-bit" for spec in specs}))
+        notice(f"{model.path}: weights of {', '.join(stored)} are run as {bits} operands (operand_bits)")
+
+
 def _check_size(layer: Layer, choice: LayerPattern | None) -> None:
     """Refuse what would take more memory than it is worth, before it does."""
-    for name, size, most in (("S", layer.s, LARGEST_S), ("K", layer.k, LARGEST_K)):
+    patterned = choice is not None and choice.pattern.kind != "dense"
+    sizes = [
+        ("S", layer.s, LARGEST_S),
+        ("K", layer.k, LARGEST_K),
+        ("filter positions x channels", layer.kernel_h * layer.kernel_w * layer.in_channels, 8 * LARGEST_K),
+        ("input values", layer.batch * layer.in_height * layer.in_width * layer.in_channels, LARGEST_INPUT),
+        ("weights to draw a group", layer.s * layer.k if patterned else 0, LARGEST_DRAWN),
+        ("groups with a pattern", layer.groups if patterned else 0, LARGEST_GROUPS),
+    ]
+    for name, size, most in sizes:
         if size > most:
-            raise InputError(f"layer {layer.name!r}: {name} = {size}: too large to simulate, must be at most {most}")
-    if choice is not None and choice.pattern.kind != "dense" and layer.s * layer.k > LARGEST_DRAWN:
-        raise InputError(
-            f"layer {layer.name!r}: S x K = {layer.s} x {layer.k}: too many weights to draw, "
-            f"must be at most {LARGEST_DRAWN}"
-        )
+            raise InputError(
+                f"{layer.place}layer {layer.name!r}: {name} = {size}: too large to simulate, must be at most {most}"
+            )
 
 
-def _given_activations(layer: Layer, model: PackedModel, *, control: Control) -> Activations:
-    return count_activations(layer, model[layer.tensor or layer.name].nonzero_activations())
+def _given_activations(layer: Layer, packed: PackedLayer, *, control: Control) -> Activations:
+    return count_activations(layer, packed.nonzero_activations())
 
 
 def _simulate_layer(
@@ -267,8 +305,9 @@ def _simulate_layer(
             known[machine, setup] = _run_setup(setup, machine, layer.s, layer.p, control, skip_repetitions)
         return known[machine, setup]
 
-    nonzeros, effectual, group, weights = 0, 0, 0, None
+    nonzeros, effectual, group, weights, masks = 0, 0, 0, None, set()
     for weights, times in task.weights():
+        masks.add(weights.mask)
         nonzeros += weights.nonzeros * times
         for index in range(group, group + times):
             effectual += int(np.dot(weights.column_nonzeros, activations.of_group(index, layer.groups)))
@@ -278,13 +317,14 @@ def _simulate_layer(
         for machine in {spec.machine for spec in specs}:
             baseline.setdefault(machine, []).append((run_on(ARCHITECTURES[BASELINE], machine, weights), times))
     assert weights is not None
+    mask = weights.mask if len(masks) == 1 else "unstructured"
     return [
         LayerResult(
             layer=layer,
             arch=spec.name,
             machine=spec.machine,
             group=GroupResult.sum(parts[index]),
-            mask=weights.mask,
+            mask=mask,
             nm=weights.pattern.nm,
             block="none" if weights.pattern.block is None else str(weights.pattern.block),
             weight_sparsity=1 - nonzeros / layer.weights,
@@ -302,4 +342,7 @@ def _run_setup(
     setup: Setup, machine: Machine, rows: int, columns: int, control: Control | None, skip_repetitions: bool
 ) -> GroupResult:
     lowered = setup.lower(machine, rows, columns)
-    return GroupResult.of(lowered, run(lowered.plan, control=control, skip_repetitions=skip_repetitions))
+    try:
+        return GroupResult.of(lowered, run(lowered.plan, control=control, skip_repetitions=skip_repetitions))
+    except OverflowError as error:
+        raise InputError(f"S x P = {rows} x {columns}: {error}") from error

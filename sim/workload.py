@@ -21,11 +21,15 @@ from ..formats import (
     blocks_to_keep,
     draw_weights,
 )
+from ..formats.pattern import SPARSITY_TOLERANCE
 from .errors import InputError
 from .layer import Layer
 from .weights import Matrix, Weights
 
 STEM_CHANNELS = 4
+
+# The note of a layer into whose K no two blocks fit.
+NO_BLOCKS = "K <= block"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +57,14 @@ class PatternRequest:
 class LayerPattern:
     """The pattern of one layer.
 
-    pattern : Pattern. sparsity : asked of it, None for what the pattern gives. note : why it is not what the run
-    asked for ("stem", "depthwise", "grouped", "classifier", "K <= block"), else empty.
+    pattern : Pattern. sparsity : to draw its blocks with, None without blocks. requested : the weight sparsity asked
+    of the layer, None if none was. note : why the pattern is not what was asked for ("stem", "depthwise", "grouped",
+    "classifier", "K <= block"), else empty.
     """
 
     pattern: Pattern
     sparsity: float | None
+    requested: float | None = None
     note: str = ""
 
 
@@ -71,7 +77,7 @@ def resolve_patterns(layers: Sequence[Layer], request: PatternRequest) -> list[L
         A sparsity is impossible with its pattern; one line per layer, at most ten.
     """
     try:
-        _check(_pattern(request.nm, request.block), request.sparsity, None)
+        _check(_pattern(request.nm, request.block), request.sparsity)
     except PatternError as error:
         raise InputError(str(error)) from error
     patterns, problems = [], []
@@ -79,8 +85,7 @@ def resolve_patterns(layers: Sequence[Layer], request: PatternRequest) -> list[L
         try:
             patterns.append(_resolve(layer, request, last=index == len(layers) - 1))
         except PatternError as error:
-            where = f"line {layer.line}: " if layer.line else ""
-            problems.append(f"{where}layer {layer.name!r}: {error}")
+            problems.append(f"{layer.place}layer {layer.name!r}: {error}")
     if problems:
         raise InputError(*problems)
     return patterns
@@ -143,19 +148,43 @@ def packed_weights(layer: Layer, model: PackedModel) -> Iterator[tuple[Weights, 
     InputError
         The file has no such tensor, or its shape is not the layer's.
     """
-    name = layer.tensor or layer.name
-    try:
-        packed = model[name]
-    except KeyError:
-        raise InputError(f"{model.path}: no layer {name!r} in the file; it has {_few(model)}") from None
-    for matrix in packed.group_weights:
+    packed = packed_layer(layer, model)
+    name = packed.name
+    for group, matrix in enumerate(packed.group_weights):
         if _shape(matrix) != (layer.s, layer.k) or len(packed.group_weights) != layer.groups:
             raise InputError(
                 f"{model.path}: layer {name!r}: {len(packed.group_weights)} group(s) of S x K = "
                 f"{' x '.join(map(str, _shape(matrix)))}, but the layer table's {layer.name!r} has {layer.groups} of "
                 f"{layer.s} x {layer.k}"
             )
-        yield Weights(shape=(layer.s, layer.k), matrix=_channel_fastest(matrix, packed)), 1
+        yield Weights(shape=(layer.s, layer.k), matrix=_channel_fastest(_real_zeros(matrix, packed, group), packed)), 1
+
+
+def packed_layer(layer: Layer, model: PackedModel) -> PackedLayer:
+    """The layer of a packed file that a row of the layer table stands for.
+
+    Raises
+    ------
+    InputError
+        The file has none of that name, the row asks for a pattern of its own, or the file's activations are of
+        another input.
+    """
+    name, where = layer.tensor or layer.name, f"{layer.place}layer {layer.name!r}"
+    try:
+        packed = model[name]
+    except KeyError:
+        raise InputError(f"{layer.place}{model.path}: no layer {name!r} in the file; it has {_few(model)}") from None
+    for column, value in (("NM", layer.nm), ("Block", layer.block), ("Weight Sparsity", layer.weight_sparsity)):
+        if value is not None:
+            raise InputError(f"{where}: column {column!r}: the weights of {model.path} have their own pattern")
+    table = (layer.in_height, layer.in_width, layer.in_channels)
+    file = (packed.in_height, packed.in_width, packed.in_channels)
+    if packed.activations is not None and layer.activation_sparsity is None and table != file:
+        raise InputError(
+            f"{where}: input {table} (height, width, channels): the activations of {model.path} are of {file}; "
+            f"set an Activation Sparsity to draw others"
+        )
+    return packed
 
 
 def _resolve(layer: Layer, request: PatternRequest, *, last: bool) -> LayerPattern:
@@ -167,26 +196,27 @@ def _resolve(layer: Layer, request: PatternRequest, *, last: bool) -> LayerPatte
     nm = layer.nm or request.nm
     block = request.block if layer.block is None else (None if layer.block == "none" else layer.block)
     sparsity = request.sparsity if layer.weight_sparsity is None else layer.weight_sparsity
-    if layer.weight_sparsity is None and (layer.nm is not None or layer.block is not None) and block is None:
+    if layer.weight_sparsity is None and own and block is None:
         sparsity = None  # the row took the blocks away: its N:M alone says how sparse it is
-    pattern, note = _pattern(nm, block), ""
     if block is not None and layer.k <= block:
-        pattern, note = _pattern(nm, None), "K <= block"
-        sparsity = None
-    _check(pattern, sparsity, layer)
-    return LayerPattern(pattern=pattern, sparsity=sparsity, note=note)
+        _check(_pattern(nm, block), sparsity)
+        requested = layer.weight_sparsity  # the run's own is asked of layers that blocks fit into
+        return LayerPattern(pattern=_pattern(nm, None), sparsity=None, requested=requested, note=NO_BLOCKS)
+    pattern = _pattern(nm, block)
+    _check(pattern, sparsity)
+    return LayerPattern(pattern=pattern, sparsity=sparsity if block else None, requested=sparsity)
 
 
 def _pattern(nm: tuple[int, int], block: int | None) -> Pattern:
     return Pattern(n=nm[0], m=nm[1], block=block)
 
 
-def _check(pattern: Pattern, sparsity: float | None, layer: Layer | None) -> None:
+def _check(pattern: Pattern, sparsity: float | None) -> None:
     if sparsity is None:
         return
     blocks_to_keep(sparsity, pattern, 1)
     alone = float(1 - pattern.density)
-    if pattern.block is None and sparsity != alone:
+    if pattern.block is None and abs(sparsity - alone) > SPARSITY_TOLERANCE:
         raise PatternError(
             f"sparsity {sparsity}: {pattern.nm} without blocks prunes exactly {alone:g}; give a block too"
         )
@@ -194,6 +224,15 @@ def _check(pattern: Pattern, sparsity: float | None, layer: Layer | None) -> Non
 
 def _shape(matrix: Matrix) -> tuple[int, int]:
     return int(matrix.shape[0]), int(matrix.shape[1])
+
+
+def _real_zeros(matrix: Matrix, packed: PackedLayer, group: int) -> Matrix:
+    """A dense matrix in which a stored value that stands for zero is zero (sparse ones have zero points of 0)."""
+    if not isinstance(matrix, np.ndarray) or packed.zero_points is None:
+        return matrix
+    rows = matrix.shape[0]
+    zero_points = np.array(packed.zero_points[group * rows : (group + 1) * rows])
+    return matrix != zero_points[:, None]
 
 
 def _channel_fastest(matrix: Matrix, packed: PackedLayer) -> Matrix:

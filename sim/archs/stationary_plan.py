@@ -110,7 +110,7 @@ class PlanBuilder:
         counts["rf_read_bytes"] += weights + window_reads
         counts["accumulator_write_bytes"] += sums
         counts["accumulator_read_bytes"] += sums  # no read in the first wave, one more by the drain
-        counts["resident_bytes"] += waves.weight_bytes + self._how.kept_blocks * machine.block_index_bytes
+        counts["resident_bytes"] += waves.weight_bytes
 
     def _period(self) -> int:
         """Waves after which the same number of blocks begins again (1 without blocks)."""
@@ -198,6 +198,8 @@ class PlanBuilder:
             advance=np.ones((len(sizes), 1 + how.set_cores), np.int64),
         )
         groups = range(0, len(streams), 1 + how.set_cores)
+        if how.block:  # the block columns of a block row, once
+            self._counts["resident_bytes"] += len(how.kept_positions) * how.kept_blocks * machine.block_index_bytes
         return Lowered(
             plan=plan,
             mode=how.mode,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from crispsim.cli.main import _run as crispsim
+from crispsim.cli.main import run_command as crispsim
 
 RESNET = str(resources.files("crispsim.sim") / "layers" / "resnet50.csv")
 CONV = "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides"
@@ -20,7 +20,10 @@ TABLES = {
     "fraction": (f"{GEMM}\na, 8, 8.5, 8\n", "value '8.5'"),
     "filter larger than input": (f"{CONV}\na,2,2,3,3,8,8,1\n", "larger than the padded input of 2"),
     "overflow": (f"{GEMM}\na, 4000000000, 4000000000, 4000000000\n", "overflow"),
-    "too large to lay out": (f"{GEMM}\na, 1, 1, 4000000000\n", "4000000000"),
+    "too large to lay out": (f"{GEMM}\na, 1, 1, 4000000000\n", "K = 4000000000"),
+    "too large to draw": (f"{GEMM}\na, 4000000000000, 1, 1\n", "input values = 4000000000000"),
+    "too many channels": (f"{CONV}, Groups\na,1,1,1,1,900000000,900000000,1,900000000\n", "channels = 900000000"),
+    "number in other digits": (f"{GEMM}, Activation Sparsity\na, 8, 8, 8, 0_0.5\n", "value '0_0.5'"),
     "empty": ("", "empty file"),
     "only a header": (f"{GEMM}\n", "only a header"),
     "unknown header": ("foo, bar\n1, 2\n", "t.csv:1"),
@@ -105,6 +108,9 @@ def test_options(name, tmp_path, capsys, monkeypatch):
         ('arch = "stc"\n[set.smem]\nlatency_cycles = 0\n', "a.toml: smem.latency_cycles: value 0"),
         ('arch = "stc"\n[set]\nsmen = 1\n', "unknown key 'smen'"),
         ("arch = \n", "not TOML"),
+        ('arch = "stc"\nname = "dense"\n', "name: value 'dense'"),
+        ('arch = "stc"\nname = ""\n', "name: value ''"),
+        ('arch = "stc"\nname = "a\\nb"\n', "name: value 'a\\nb'"),
     ],
 )
 def test_architecture_files(content, expected, tmp_path, capsys, monkeypatch):
@@ -129,6 +135,20 @@ def test_out_that_exists_as_a_file(tmp_path, capsys, monkeypatch):
     refuse(["--layer-csv", RESNET, "--out", "out"], "out is a file", tmp_path, capsys)
     refuse(["--layer-csv", RESNET, "--out", "out/deeper"], "out is a file", tmp_path, capsys)
     assert Path("out").read_text() == "mine"
+
+
+@pytest.mark.parametrize("out", ["", "."])
+def test_out_that_names_no_folder_of_its_own(out, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refuse(["--layer-csv", RESNET, "--out", out], "other than the current one", tmp_path, capsys)
+
+
+@pytest.mark.parametrize("name", ["results.csv", "summary.json/inside"])
+def test_out_that_holds_somebody_elses_files(name, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("out", name).parent.mkdir(parents=True)
+    Path("out", name).write_text("mine")
+    refuse(["--layer-csv", RESNET, "--out", "out"], "not a run's folder", tmp_path, capsys)
 
 
 def test_at_most_ten_bad_rows_are_reported_together(tmp_path, capsys, monkeypatch):

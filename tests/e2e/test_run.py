@@ -1,7 +1,10 @@
 """`crispsim run` and `crispsim archs` as their user meets them: output, files, exit codes."""
 
 import csv
+import io
 import json
+import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from crispsim.cli.main import _run as crispsim
-from crispsim.sim import COLUMNS, Machine
+from crispsim.cli.main import run_command as crispsim
+from crispsim.cli.network_table import print_results
+from crispsim.cli.terminal import Terminal
+from crispsim.sim import COLUMNS, Machine, read_layers, simulate
 
 LAYERS = Path(str(resources.files("crispsim.sim") / "layers"))
 
@@ -151,7 +156,7 @@ def test_the_terminal_shows_layers_totals_and_what_is_ideal(capsys):
         "x6",
         "Network",
         "stall_smem",
-        "dense by rule (stem): conv1",
+        "stem: conv1",
         "SMEM-resident ideal",
     ):
         assert expected in text
@@ -170,12 +175,65 @@ def test_archs_lists_and_shows(capsys):
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["archs", "--help"], ["archs", "show", "--help"]])
 def test_every_command_has_help_with_an_example(arguments, capsys):
     assert crispsim(arguments) == 0
-    assert "crispsim " in capsys.readouterr().out
+    assert "Example: crispsim" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100, 140, 200])
+def test_no_number_is_cropped_whatever_the_width(columns):
+    results = simulate(read_layers(LAYERS / "mobilenetv2.csv")[:12])
+    file = io.StringIO()
+    print_results(results, Terminal(width=columns, file=file))
+    assert "…" not in file.getvalue()
+    for row in results.rows:
+        assert f"{row.cycles:,}" in file.getvalue()
+
+
+def test_names_are_printed_as_they_are(tmp_path, capsys):
+    (tmp_path / "t.csv").write_text("Layer, M, N, K\n[/bold], 8, 8, 8\n[red]x[/red], 9, 8, 8\n:smile:, 10, 8, 8\n")
+    assert crispsim(["run", "--layer-csv", str(tmp_path / "t.csv")]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in ("[/bold]", "[red]x[/red]", ":smile:"))
+
+
+def test_a_shipped_table_is_known_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert crispsim(["run", "--layer-csv", "bert_base", "--arch", "stc", "--quiet"]) == 0
+
+
+def test_help_without_a_command(capsys):
+    assert crispsim([]) == 0
+    assert "Commands:" in capsys.readouterr().out
+
+
+COMMAND = [sys.executable, "-c", "from crispsim.cli.entry import main; main()"]
+
+
+def test_output_that_cannot_be_written_is_one_line(small):
+    with Path("/dev/full").open("w") as full:
+        arguments = [*COMMAND, "run", "--layer-csv", str(small)]
+        process = subprocess.run(arguments, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert process.returncode == 2
+    assert process.stderr.splitlines()[-1].startswith("crispsim: cannot write to standard output")
+
+
+def test_a_reader_that_leaves_early_is_no_error(small):
+    command = f"{shlex.join([*COMMAND, 'run', '--layer-csv', str(small)])}; echo status $? >&2"
+    process = subprocess.run(f"({command}) | head -1", shell=True, capture_output=True, text=True, check=True)
+    assert process.stderr.splitlines()[-1] == "status 0"
+
+
+def test_names_that_the_terminal_cannot_show(tmp_path):
+    (tmp_path / "t.csv").write_text("Layer, M, N, K\n中文, 8, 8, 8\n", encoding="utf-8")
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    arguments = [*COMMAND, "run", "--layer-csv", "t.csv"]
+    process = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False)
+    assert process.returncode == 0
+    assert "\\u4e2d" in process.stdout
 
 
 def test_interrupted_runs_leave_nothing_and_say_130(tmp_path):
     (tmp_path / "long.csv").write_text("Layer, M, N, K\nlong, 400000000, 64, 576\n")  # minutes of drawing activations
-    code = "from crispsim.cli.main import main; print('ready', flush=True); main()"
+    code = "from crispsim.cli.entry import main; print('ready', flush=True); main()"
     process = subprocess.Popen(
         [sys.executable, "-c", code, "run", "--layer-csv", "long.csv", "--out", "out"],
         cwd=tmp_path,

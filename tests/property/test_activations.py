@@ -27,7 +27,7 @@ def layers(draw):
 def naive_map(layer, zeros, seed, index):
     """Selection sampling in storage order, with Python's own arithmetic: True where not zero."""
     shape = (layer.batch, layer.in_height, layer.in_width, layer.in_channels)
-    key, left, counter, nonzero = stream_key(seed, index, 2), int(np.prod(shape)), 0, []
+    key, left, counter, nonzero = stream_key(seed, index, 0, 2), int(np.prod(shape)), 0, []
     while left:
         uniform = (int(random_word(key, np.uint64(counter))) >> 11) / 2**53
         zero = uniform * left < zeros

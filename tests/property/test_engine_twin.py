@@ -31,7 +31,7 @@ def machines(draw):
     chunk = draw(st.integers(1, 3))
     operand, sums = draw(st.sampled_from([1, 2])), draw(st.sampled_from([1, 4]))
     return RefMachine(
-        cores=draw(st.sampled_from([1, 2, 3, 4])),
+        cores=draw(st.sampled_from([1, 2, 3, 4, 8])),
         rows=rows,
         lanes=draw(st.sampled_from([4, 8])),
         rf_bytes=draw(st.sampled_from([256, 512, 1024, 4096])),

@@ -216,6 +216,11 @@ def test_a_plan_that_contradicts_itself_is_an_error(plan):
         run(plan)
 
 
+def test_a_plan_beyond_64_bits_is_refused():
+    with pytest.raises(OverflowError, match="64-bit"):
+        run(one_core(busy=1 << 40, repeat=1 << 20, chunk=1))
+
+
 def test_a_queue_of_an_impossible_priority_is_refused():
     with pytest.raises(ValueError, match="queue_priority"):
         run(dataclasses.replace(one_core(chunk=1), queue_priority=np.array([1])))

@@ -60,10 +60,11 @@ def test_patterns_of_a_network():
 
 
 def test_impossible_sparsities_name_line_and_layer():
-    layers = [conv(name="a", weight_sparsity=0.4, line=7), conv(name="b"), conv(name="c", weight_sparsity=0.1, line=9)]
+    low = {"file": "t.csv", "weight_sparsity": 0.4}
+    layers = [conv(name="a", line=7, **low), conv(name="b"), conv(name="c", line=9, **low)]
     with pytest.raises(InputError) as caught:
         resolve_patterns(layers, PatternRequest())
-    assert [line.split(":")[0] for line in caught.value.lines] == ["line 7", "line 9"]
+    assert [line.split(": ")[:2] for line in caught.value.lines] == [["t.csv:7", "layer 'a'"], ["t.csv:9", "layer 'c'"]]
 
 
 def test_drawn_weights_obey_the_request():
@@ -125,6 +126,48 @@ def test_a_packed_file_is_its_own_layer_table(tmp_path):
     assert [row.cycles for row in simulate(table, weights=path).rows] == [row.cycles for row in results.rows[:3]]
 
 
+def test_zero_points_say_which_stored_values_are_zero():
+    """Zero point 7: a stored 0 is a weight, a stored 7 none. stc must not take such a matrix for 2:4."""
+    stored = np.array([[0, 0, 7, 3], [7, 7, 7, 1]], np.int8)
+    shared = {"kind": "gemm", "in_channels": 4, "in_height": 2, "p": 2, "dtype": "int8", "scales": (1.0, 1.0)}
+    packed = PackedLayer(name="a", weights=stored, zero_points=(7, 0), **shared)
+    ((weights, _),) = packed_weights(layer_of_packed(packed), PackedModel(layers=(packed,)))
+    assert weights.column_nonzeros.tolist() == [2, 2, 1, 2]
+    assert weights.max_nonzeros_per_group(4) == 4
+
+
+def test_a_row_may_not_contradict_the_file(tmp_path):
+    path, _ = packed_network(tmp_path)
+    with pytest.raises(InputError, match="column 'Block'"):
+        simulate([conv("a", 6, 32, 48, 3, pad_h=1, pad_w=1, block=16)], weights=path)
+    with pytest.raises(InputError, match=r"the activations of .* are of \(3, 1, 48\)"):
+        simulate([gemm(5, 10, 48, name="head")], weights=path)
+    (row, *_) = simulate([gemm(5, 10, 48, name="head", activation_sparsity=0.5)], weights=path).rows
+    assert row.activation_sparsity == 0.5
+
+
+def test_wider_weights_than_operands_are_told(tmp_path):
+    layer = PackedLayer(
+        name="a", weights=np.ones((8, 8), np.float32), kind="gemm", in_channels=8, in_height=2, p=2, dtype="float32"
+    )
+    said = []
+    simulate(weights=PackedModel(layers=(layer,)), notice=said.append)
+    assert said == ["None: weights of float32 are run as 8-bit operands (operand_bits)"]
+
+
+def test_a_rows_own_sparsity_is_shown_though_blocks_do_not_fit():
+    (choice,) = resolve_patterns([gemm(8, 64, 64, weight_sparsity=0.9)], PatternRequest())
+    assert (choice.pattern, choice.requested, choice.note) == (Pattern(n=2, m=4), 0.9, "K <= block")
+
+
+@pytest.mark.parametrize(
+    ("nm", "sparsity"), [((1, 3), 0.6666666666666666), ((1, 3), 0.6667e0 - 3.4e-5), ((3, 7), 4 / 7)]
+)
+def test_sparsities_without_an_exact_decimal(nm, sparsity):
+    (choice,) = resolve_patterns([gemm(8, 64, 630)], PatternRequest(nm=nm, block=None, sparsity=sparsity))
+    assert choice.pattern == Pattern(n=nm[0], m=nm[1])
+
+
 def test_packed_weights_must_fit_the_layer(tmp_path):
     path, _ = packed_network(tmp_path)
     with pytest.raises(InputError, match="no layer 'z' in the file; it has a, b, head"):
@@ -164,7 +207,7 @@ def test_python_takes_and_refuses_what_the_command_does():
         simulate([conv()], [])
     with pytest.raises(InputError, match="too large to simulate"):
         simulate([gemm(1, 1, 1 << 30)])
-    with pytest.raises(InputError, match="too many weights to draw"):
+    with pytest.raises(InputError, match="weights to draw a group"):
         simulate([gemm(8, 1 << 14, 1 << 21)])
 
 
