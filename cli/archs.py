@@ -8,7 +8,7 @@ from rich.table import Table
 
 from ..formats import Pattern, draw_weights
 from ..sim import ARCHITECTURES, ArchSpec, InputError, load_arch
-from ..sim.machine import DEFAULT_PRESET, describe, parse_override, preset_names
+from ..sim.machine import DEFAULT_PRESET, describe, parse_overrides, preset_names
 from ..sim.weights import Weights
 from .terminal import terminal
 
@@ -39,7 +39,7 @@ def archs(ctx: click.Context) -> None:
 @click.option("-v", "--verbose", is_flag=True, expose_value=False, help="Show a traceback with an error.")
 def show(name: str, machine: str, overrides: tuple[str, ...]) -> None:
     """Show an architecture's machine: every field that --set knows, its unit and meaning, and what follows from it."""
-    spec = load_arch(name, machine, dict(map(parse_override, overrides)))
+    spec = load_arch(name, machine, parse_overrides(overrides))
     console = terminal(120)
     console.print(f"{spec.name}: {spec.architecture.summary}")
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))

@@ -12,7 +12,7 @@ import click
 
 from ..bench.run_folder import RunRecord, check_target, summary_of, write_run
 from ..sim import ARCHITECTURES, InputError, load_arch, read_layers, shipped_layers, simulate
-from ..sim.machine import DEFAULT_PRESET, parse_override
+from ..sim.machine import DEFAULT_PRESET, parse_overrides
 from ..sim.simulate import DEFAULT_SPARSITY
 from .network_table import print_results
 from .progress import LayerProgress
@@ -147,7 +147,7 @@ def run(
                 raise InputError(
                     f"--{name.replace('_', '-')}: the weights of {weights} have their own pattern; leave it out"
                 )
-    fields = dict(map(parse_override, overrides))
+    fields = parse_overrides(overrides)
     specs = [load_arch(text, machine, fields) for text in archs or ARCHITECTURES]
     if out is not None:
         check_target(out)

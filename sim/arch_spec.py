@@ -34,14 +34,14 @@ class ArchSpec:
     machine: Machine
 
 
-def load_arch(text: str, machine: str | Path = "edge", overrides: Overrides | None = None) -> ArchSpec:
+def load_arch(text: str, machine: str | Path | Machine = "edge", overrides: Overrides | None = None) -> ArchSpec:
     """Find an architecture by name, or read one from a file ending in .toml.
 
     Parameters
     ----------
     text : str
-    machine : str or Path
-        Preset or file of the machine; a file's own `machine` wins.
+    machine : str, Path or Machine
+        Preset or file of the machine, or a machine; an architecture file's own `machine` wins.
     overrides : mapping, optional
         Dotted machine fields; they win over the file's `set`.
 

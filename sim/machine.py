@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -113,7 +113,7 @@ class Machine(_Section, frozen=True):
     @classmethod
     def load(
         cls,
-        source: str | Path = DEFAULT_PRESET,
+        source: str | Path | Machine = DEFAULT_PRESET,
         *overrides: Overrides,
         origins: Sequence[str] = ("--set",),
     ) -> Machine:
@@ -123,8 +123,8 @@ class Machine(_Section, frozen=True):
 
         Parameters
         ----------
-        source : str or Path
-            Name of a preset, or path of a file ending in .toml.
+        source : str, Path or Machine
+            Name of a preset, path of a file ending in .toml, or a machine to vary.
         *overrides : mappings of str to value
             Such as {"smem.latency_cycles": 3}, later ones winning; `smem.bytes_per_cycle` sets both ports.
         origins : sequence of str
@@ -138,9 +138,11 @@ class Machine(_Section, frozen=True):
         >>> Machine.load("edge", {"smem.bytes_per_cycle": 32}).smem.write_bytes_per_cycle
         32
         """
-        origin = str(source)
-        if origin.endswith(".toml"):
-            own = expand_aliases(flatten(read_toml(Path(source))), origin)
+        origin = "machine" if isinstance(source, Machine) else str(source)
+        if isinstance(source, Machine):
+            own = flatten(source.model_dump())
+        elif origin.endswith(".toml"):
+            own = expand_aliases(flatten(read_toml(Path(origin))), origin)
         else:
             own = flatten(_read_preset(origin))
         layers = [(DEFAULT_PRESET, flatten(_read_preset(DEFAULT_PRESET))), (origin, own)]
@@ -222,6 +224,24 @@ def parse_override(text: str) -> tuple[str, object]:
         return key, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return key, value
+
+
+def parse_overrides(texts: Iterable[str]) -> dict[str, object]:
+    """Read several `--set`; of equal keys the last one wins, and counts at its own place.
+
+    >>> list(parse_overrides(["smem.bytes_per_cycle=8", "chunk_slots=2", "smem.bytes_per_cycle=16"]).items())
+    [('chunk_slots', 2), ('smem.bytes_per_cycle', 16)]
+
+    Raises
+    ------
+    InputError
+        As `parse_override`.
+    """
+    fields: dict[str, object] = {}
+    for key, value in map(parse_override, texts):
+        fields.pop(key, None)
+        fields[key] = value
+    return fields
 
 
 def expand_aliases(fields: dict[str, object], where: str) -> dict[str, object]:

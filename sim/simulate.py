@@ -104,7 +104,7 @@ def simulate(
     """
     if isinstance(archs, str):
         archs = [archs]
-    specs = [arch if isinstance(arch, ArchSpec) else _spec(arch, machine) for arch in archs]
+    specs = [arch if isinstance(arch, ArchSpec) else load_arch(arch, machine) for arch in archs]
     _check_names(specs)
     if not _is_number(activation_sparsity) or not 0.0 <= activation_sparsity <= 1.0:
         raise InputError(f"activation sparsity {activation_sparsity!r}: must be a number from 0 to 1")
@@ -176,12 +176,6 @@ def _is_int(value: object) -> bool:
 
 def _is_number(value: object) -> bool:
     return _is_int(value) or isinstance(value, float)
-
-
-def _spec(arch: str, machine: str | Path | Machine) -> ArchSpec:
-    if isinstance(machine, Machine):
-        return ArchSpec(name=arch, architecture=load_arch(arch).architecture, machine=machine)
-    return load_arch(arch, machine)
 
 
 def _check_names(specs: Sequence[ArchSpec]) -> None:

@@ -198,7 +198,7 @@ def _resolve(layer: Layer, request: PatternRequest, *, last: bool) -> LayerPatte
     sparsity = request.sparsity if layer.weight_sparsity is None else layer.weight_sparsity
     if layer.weight_sparsity is None and own and block is None:
         sparsity = None  # the row took the blocks away: its N:M alone says how sparse it is
-    if block is not None and layer.k <= block:
+    if layer.block is None and block is not None and layer.k <= block:
         _check(_pattern(nm, block), sparsity)
         requested = layer.weight_sparsity  # the run's own is asked of layers that blocks fit into
         return LayerPattern(pattern=_pattern(nm, None), sparsity=None, requested=requested, note=NO_BLOCKS)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from crispsim.sim import InputError, Machine, load_arch
-from crispsim.sim.machine import describe, flatten, known_keys, preset_names
+from crispsim.sim.machine import describe, flatten, known_keys, parse_overrides, preset_names
 
 PRESETS = Path(str(resources.files("crispsim.sim") / "presets"))
 
@@ -90,3 +90,18 @@ def test_an_architecture_file_varies_a_registered_one(tmp_path):
     spec = load_arch(str(path), overrides={"chunk_slots": 6})
     assert (spec.name, spec.architecture.name, spec.machine.chunk_slots) == ("slow", "stc", 6)
     assert spec.machine.smem.read_bytes_per_cycle == 42
+
+
+def test_an_architecture_file_varies_a_given_machine(tmp_path):
+    path = tmp_path / "slow.toml"
+    path.write_text('arch = "stc"\n[set]\nchunk_slots = 8\n')
+    spec = load_arch(str(path), Machine.load("paper", {"rf.bytes": 2048}))
+    assert (spec.machine.chunk_slots, spec.machine.rf.bytes, spec.machine.sum_bits) == (8, 2048, 8)
+
+
+def test_of_several_settings_the_last_wins_alias_or_not():
+    texts = ["smem.bytes_per_cycle=32", "smem.read_bytes_per_cycle=16", "smem.bytes_per_cycle=48"]
+    smem = Machine.load("edge", parse_overrides(texts)).smem
+    assert (smem.read_bytes_per_cycle, smem.write_bytes_per_cycle) == (48, 48)
+    smem = Machine.load("edge", parse_overrides(texts[:2])).smem
+    assert (smem.read_bytes_per_cycle, smem.write_bytes_per_cycle) == (16, 32)

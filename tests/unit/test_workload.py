@@ -158,6 +158,8 @@ def test_wider_weights_than_operands_are_told(tmp_path):
 def test_a_rows_own_sparsity_is_shown_though_blocks_do_not_fit():
     (choice,) = resolve_patterns([gemm(8, 64, 64, weight_sparsity=0.9)], PatternRequest())
     assert (choice.pattern, choice.requested, choice.note) == (Pattern(n=2, m=4), 0.9, "K <= block")
+    (choice,) = resolve_patterns([gemm(8, 64, 64, block=64)], PatternRequest())
+    assert (choice.pattern, choice.note) == (Pattern(n=2, m=4, block=64), "")  # its own block wins
 
 
 @pytest.mark.parametrize(
