@@ -8,8 +8,9 @@ from rich.table import Table
 
 from ..formats import Pattern, draw_weights
 from ..sim import ARCHITECTURES, ArchSpec, InputError, load_arch
-from ..sim.machine import DEFAULT_PRESET, describe, parse_overrides, preset_names
+from ..sim.machine import describe, parse_overrides, preset_names
 from ..sim.weights import Weights
+from .options import machine_option, set_option, verbose_option
 from .terminal import terminal
 
 _SHOWN_PATTERNS = ((1, 1), (1, 4), (2, 4), (3, 4))
@@ -28,15 +29,9 @@ def archs(ctx: click.Context) -> None:
 
 @archs.command(epilog="Example: crispsim archs show stc --machine paper")
 @click.argument("name", metavar="NAME|FILE.toml")
-@click.option(
-    "--machine",
-    default=DEFAULT_PRESET,
-    show_default=True,
-    metavar="NAME|FILE.toml",
-    help="Machine: edge, paper or a file.",
-)
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a machine field, repeatable.")
-@click.option("-v", "--verbose", is_flag=True, expose_value=False, help="Show a traceback with an error.")
+@machine_option
+@set_option
+@verbose_option
 def show(name: str, machine: str, overrides: tuple[str, ...]) -> None:
     """Show an architecture's machine: every field that --set knows, its unit and meaning, and what follows from it."""
     spec = load_arch(name, machine, parse_overrides(overrides))

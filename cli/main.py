@@ -11,6 +11,7 @@ from ..sim.control import Interrupted
 from ..sim.errors import InputError
 from .archs import archs
 from .entry import BAD_INPUT, INTERNAL
+from .options import verbose_option
 from .run import run
 from .version import version
 
@@ -21,7 +22,7 @@ from .version import version
     invoke_without_command=True,
 )
 @click.version_option(version(), prog_name="crispsim")
-@click.option("-v", "--verbose", is_flag=True, expose_value=False, help="Show a traceback with an error.")
+@verbose_option
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Exact, event-driven simulation of the CRISP sparse tensor core and its rivals."""

@@ -12,9 +12,10 @@ import click
 
 from ..bench.run_folder import RunRecord, check_target, summary_of, write_run
 from ..sim import ARCHITECTURES, InputError, load_arch, read_layers, shipped_layers, simulate
-from ..sim.machine import DEFAULT_PRESET, parse_overrides
+from ..sim.machine import parse_overrides
 from ..sim.simulate import DEFAULT_SPARSITY
 from .network_table import print_results
+from .options import machine_option, set_option, verbose_option
 from .progress import LayerProgress
 from .terminal import terminal
 from .version import versions
@@ -54,20 +55,8 @@ class _Block(click.ParamType):
     metavar="NAME|FILE.toml",
     help=f"Architecture, repeatable. [default: {' '.join(ARCHITECTURES)}]",
 )
-@click.option(
-    "--machine",
-    default=DEFAULT_PRESET,
-    show_default=True,
-    metavar="NAME|FILE.toml",
-    help="Machine: edge, paper or a file.",
-)
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Override a machine field, repeatable; `crispsim archs show NAME` lists them.",
-)
+@machine_option
+@set_option
 @click.option(
     "--nm",
     default="2:4",
@@ -113,7 +102,7 @@ class _Block(click.ParamType):
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the summary and all rows as JSON instead of tables.")
 @click.option("--quiet", is_flag=True, help="Print neither tables nor progress.")
-@click.option("-v", "--verbose", is_flag=True, expose_value=False, help="Show a traceback with an error.")
+@verbose_option
 @click.pass_context
 def run(
     ctx: click.Context,

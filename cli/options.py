@@ -1,0 +1,27 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import click
+
+from ..sim.machine import DEFAULT_PRESET
+
+machine_option = click.option(
+    "--machine",
+    default=DEFAULT_PRESET,
+    show_default=True,
+    metavar="NAME|FILE.toml",
+    help="Machine: edge, paper or a file.",
+)
+
+set_option = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a machine field, repeatable, the last wins; `crispsim archs show NAME` lists them.",
+)
+
+verbose_option = click.option(
+    "-v", "--verbose", is_flag=True, expose_value=False, help="Show a traceback with an error."
+)
