@@ -79,6 +79,22 @@ def test_a_zero_cycle_step_waits_for_the_buffer():
     assert_causes(plan, 11, (0, 0, 0, 1, 10, 0))
 
 
+def test_streams_of_a_queue_that_drift_apart_are_no_repetition():
+    """At one position the lower item goes first: two streams whose waves differ in steps meet that tie differently.
+
+    Stream 0 has 26 waves of a step, then 60 of four steps; stream 1 one wave of 26 steps, then 120 of two.
+    """
+    plan = make_plan(
+        teams=[[0, 1, 0, 2], [1, 1, 2, 4]],
+        team_streams=[[0], [1]],
+        streams=[stream(0, slots=2, tiles=(0, 2)), stream(0, slots=2, tiles=(2, 4), column=1)],
+        tiles=[tile(0, 26), tile(27, 28, steps=4, repeat=60), tile(26, 27, steps=26), tile(28, 30, steps=2, repeat=60)],
+        waves=[wave(1, (1, 0))] * 26 + [wave(1, (0, 1)), wave(3, (25, 0))] + [wave(3, (0, 20))] * 2,
+        read=6, write=64, latency=2,
+    )  # fmt: skip
+    assert timing(plan).cycles == 770  # `timing` compares with and without whole repetitions
+
+
 # --- random teams on shared streams, against a naive model stepped cycle by cycle ---
 
 
