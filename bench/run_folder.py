@@ -44,8 +44,8 @@ def check_target(folder: Path) -> None:
     InputError
         It is a file, lies under one, cannot be written to, or holds files that look like a run's and are not.
     """
-    if not str(folder).strip() or folder == Path():
-        raise InputError("--out: give a folder other than the current one")
+    if not str(folder).strip() or folder == Path() or folder.resolve() == Path("/"):
+        raise InputError(f"--out {folder}: give a folder of its own")
     nearest = folder
     while not os.path.lexists(nearest) and nearest != nearest.parent:
         nearest = nearest.parent
@@ -67,7 +67,9 @@ def write_run(folder: Path, results: Results, record: RunRecord) -> None:
         The folder cannot be written.
     """
     check_target(folder)
-    staging = folder.absolute().with_name(f".{folder.name}.{secrets.token_hex(4)}")
+    token = f".crispsim-{secrets.token_hex(4)}"
+    # Inside a folder that is there: it may be the only place that can be written to, or a file system of its own.
+    staging = folder / token if folder.exists() else folder.absolute().with_name(token)
     try:
         staging.mkdir(parents=True)
         results.to_dataframe().to_csv(staging / "results.csv", index=False, lineterminator="\n")

@@ -34,7 +34,8 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except OSError as error:
-        print(f"crispsim: cannot write to standard output: {error.strerror}", file=sys.stderr)
+        where = error.filename or "standard output"
+        print(f"crispsim: cannot write to {where}: {error.strerror}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = BAD_INPUT
     if code == INTERRUPTED:  # do not wait for a thread that compiles a kernel

@@ -104,7 +104,8 @@ def _fold(results: Results) -> Folded:
     folded: dict[Hashable, tuple[list[LayerResult], int]] = {}
     for rows in layers:
         layer = rows[0].layer
-        key = (layer.s, layer.k, layer.p, layer.groups, _weights(rows[0]), *(row.cycles for row in rows))
+        shape = (layer.s, layer.k, layer.p, layer.groups)
+        key = (*shape, _weights(rows[0]), rows[0].weight_sparsity, *(row.cycles for row in rows))
         first, count = folded.get(key, (rows, 0))
         folded[key] = (first, count + layer.calls)
     return list(folded.values())

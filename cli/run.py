@@ -130,6 +130,9 @@ def run(
     notices: list[str] = []
     if layer_csv is None and weights is None:
         raise InputError("give --layer-csv FILE, or --weights FILE, or both")
+    for option, path in (("--layer-csv", layer_csv), ("--weights", weights)):
+        if path == Path():
+            raise InputError(f"{option}: empty; give a file")
     if weights is not None:
         for name in _PATTERN_OPTIONS:
             if ctx.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE:

@@ -208,7 +208,10 @@ def _write_signature(p: Program, s: State, now: int, out: Ints) -> int:
 
 @kernel
 def _sort_triples(out: Ints, end: int, count: int) -> None:
-    """Insertion sort of the `count` triples that end at `end`, by their first number; modifies out in place."""
+    """Insertion sort of the `count` triples that end at `end`, by their first number; modifies out in place.
+
+    Which slot an item is in does not matter; without sorting, fewer states would be seen to agree.
+    """
     lo = end - 3 * count
     for i in range(1, count):
         for k in range(i, 0, -1):
@@ -319,7 +322,8 @@ def _add_rounds(p: Program, s: State, then: State, rounds: int, round_cycles: in
 def _settle_slots(item: Ints, ready: Ints, pending: Ints, slots: int) -> None:
     """Rotate a stream's slots until each item stands where its number asks for it; modifies the rows in place.
 
-    All items have moved on by the same number, so one rotation puts all of them right that were right before.
+    All items have moved on by the same number, so one rotation puts all of them right that were right before. This is
+    for speed: the engine would find them in any slot.
     """
     for _ in range(slots):
         for i in range(slots):

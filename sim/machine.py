@@ -19,6 +19,10 @@ from .errors import InputError
 
 DEFAULT_PRESET = "edge"
 
+# The alias that sets both ports of the SMEM.
+_BOTH_PORTS = "smem.bytes_per_cycle"
+_PORTS = ("smem.read_bytes_per_cycle", "smem.write_bytes_per_cycle")
+
 Overrides = Mapping[str, object]
 
 
@@ -176,7 +180,7 @@ def describe(machine: Machine) -> list[tuple[str, object, str, str]]:
 
 def known_keys() -> list[str]:
     """Every dotted key that an override may name."""
-    return [*flatten(_read_preset(DEFAULT_PRESET)), "smem.bytes_per_cycle"]
+    return [*flatten(_read_preset(DEFAULT_PRESET)), _BOTH_PORTS]
 
 
 def flatten(table: Mapping[str, object], prefix: str = "") -> dict[str, object]:
@@ -257,10 +261,9 @@ def expand_aliases(fields: dict[str, object], where: str) -> dict[str, object]:
         if key not in known:
             nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
             raise InputError(f"{where}: unknown key {key!r}; the nearest known one is {nearest!r}")
-    ports = ("smem.read_bytes_per_cycle", "smem.write_bytes_per_cycle")
     spread: dict[str, object] = {}
     for key, value in fields.items():
-        spread |= dict.fromkeys(ports, value) if key == "smem.bytes_per_cycle" else {key: value}
+        spread |= dict.fromkeys(_PORTS, value) if key == _BOTH_PORTS else {key: value}
     return spread
 
 
@@ -282,7 +285,11 @@ def _build(fields: Mapping[str, object], origins: Mapping[str, str]) -> Machine:
     try:
         return Machine.model_validate(nested)
     except ValidationError as error:
-        raise InputError(*[_one_line(problem, origins) for problem in error.errors()]) from error
+        lines = [_one_line(problem, origins) for problem in error.errors()]
+        both = [line for line in lines if any(port in line for port in _PORTS)]
+        if len({line.replace(_PORTS[0], _PORTS[1]) for line in both}) == 1 < len(both):  # one bad value for the alias
+            lines = [both[0].replace(_PORTS[0], _BOTH_PORTS), *(line for line in lines if line not in both)]
+        raise InputError(*lines) from error
 
 
 def _one_line(problem: Any, origins: Mapping[str, str]) -> str:

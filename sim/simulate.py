@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..formats import FormatError, PackedLayer, PackedModel, parse_nm, read_model
+from ..formats import FormatError, PackedLayer, PackedModel, Pattern, parse_nm, read_model
 from .activations import Activations, count_activations, draw_activations
 from .arch_spec import ArchSpec, load_arch
 from .archs import ARCHITECTURES, BASELINE, Architecture
@@ -125,7 +125,7 @@ def simulate(
         raise InputError("nothing to simulate: there are no layers")
     tasks = _tasks(layers, specs, model, _request(nm, block, sparsity, all_layers), activation_sparsity, seed)
     if notice and model is not None:
-        _tell_operands(model, specs, notice)
+        _tell_operands([packed_layer(layer, model) for layer in layers], specs, notice)
     control = control or Control()
     work = partial(_simulate_layer, specs=specs, skip_repetitions=skip_repetitions, control=control)
     rows: list[LayerResult] = []
@@ -171,11 +171,11 @@ class _Task:
 
 
 def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def _is_number(value: object) -> bool:
-    return _is_int(value) or isinstance(value, float)
+    return _is_int(value) or isinstance(value, float | np.floating)
 
 
 def _check_names(specs: Sequence[ArchSpec]) -> None:
@@ -228,21 +228,20 @@ def _tasks(
         own = layer.activation_sparsity
         draw = partial(draw_activations, layer, activation_sparsity if own is None else own, seed, index)
         if choice is not None:
-            patterns = [choice.pattern]
+            pattern = choice.pattern
             weights = partial(synthetic_weights, layer, choice, seed, index)
         else:
             assert model is not None
-            patterns = [weights.pattern for weights, _ in packed_weights(layer, model)]
+            pattern = next(packed_weights(layer, model))[0].pattern  # that of all its groups
             weights = partial(packed_weights, layer, model)
             packed = packed_layer(layer, model)
             if packed.activations is not None and own is None:
                 draw = partial(_given_activations, layer, packed)
         for spec in specs:
-            for pattern in patterns[:1]:
-                try:
-                    spec.architecture.check(spec.machine, pattern)
-                except InputError as error:
-                    raise InputError(f"{layer.place}{spec.name}: layer {layer.name!r}: {error}") from error
+            try:
+                spec.architecture.check(spec.machine, pattern)
+            except InputError as error:
+                raise InputError(f"{layer.place}{spec.name}: layer {layer.name!r}: {error}") from error
         tasks.append(
             _Task(
                 layer=layer,
@@ -255,12 +254,13 @@ def _tasks(
     return tasks
 
 
-def _tell_operands(model: PackedModel, specs: Sequence[ArchSpec], notice: Callable[[str], None]) -> None:
-    """Say so where the file's values are wider than the machine's operands: cycles and bytes are the machine's."""
-    stored = sorted({layer.dtype for layer in model.layers} - {"int8"})
-    if stored:
-        bits = ", ".join(sorted({f"{spec.machine.operand_bits}-bit" for spec in specs}))
-        notice(f"{model.path}: weights of {', '.join(stored)} are run as {bits} operands (operand_bits)")
+def _tell_operands(packed: Iterable[PackedLayer], specs: Sequence[ArchSpec], notice: Callable[[str], None]) -> None:
+    """Say so where stored values and the machine's operands differ in width: cycles and bytes are the machine's."""
+    stored = sorted({(np.dtype(layer.dtype).itemsize * 8, layer.dtype) for layer in packed})
+    for bits in sorted({spec.machine.operand_bits for spec in specs}):
+        names = [name for width, name in stored if width != bits]
+        if names:
+            notice(f"packed weights of {', '.join(names)} are run as {bits}-bit operands (operand_bits)")
 
 
 def _check_size(layer: Layer, choice: LayerPattern | None) -> None:
@@ -271,7 +271,11 @@ def _check_size(layer: Layer, choice: LayerPattern | None) -> None:
         ("K", layer.k, LARGEST_K),
         ("filter positions x channels", layer.kernel_h * layer.kernel_w * layer.in_channels, 8 * LARGEST_K),
         ("input values", layer.batch * layer.in_height * layer.in_width * layer.in_channels, LARGEST_INPUT),
-        ("weights to draw a group", layer.s * layer.k if patterned else 0, LARGEST_DRAWN),
+        (
+            "weights to draw a group",
+            _padded_weights(layer, choice.pattern) if choice and patterned else 0,
+            LARGEST_DRAWN,
+        ),
         ("groups with a pattern", layer.groups if patterned else 0, LARGEST_GROUPS),
     ]
     for name, size, most in sizes:
@@ -279,6 +283,12 @@ def _check_size(layer: Layer, choice: LayerPattern | None) -> None:
             raise InputError(
                 f"{layer.place}layer {layer.name!r}: {name} = {size}: too large to simulate, must be at most {most}"
             )
+
+
+def _padded_weights(layer: Layer, pattern: Pattern) -> int:
+    """Weights of a group in whole blocks."""
+    block = pattern.block or 1
+    return (-(-layer.s // block) * block) * (-(-layer.k // block) * block)
 
 
 def _given_activations(layer: Layer, packed: PackedLayer, *, control: Control) -> Activations:

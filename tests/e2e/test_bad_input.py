@@ -22,6 +22,7 @@ TABLES = {
     "overflow": (f"{GEMM}\na, 4000000000, 4000000000, 4000000000\n", "overflow"),
     "too large to lay out": (f"{GEMM}\na, 1, 1, 4000000000\n", "K = 4000000000"),
     "too large to draw": (f"{GEMM}\na, 4000000000000, 1, 1\n", "input values = 4000000000000"),
+    "block far beyond the layer": (f"{GEMM}, Block\na, 8, 64, 640, 1048576\n", "weights to draw a group"),
     "too many channels": (f"{CONV}, Groups\na,1,1,1,1,900000000,900000000,1,900000000\n", "channels = 900000000"),
     "number in other digits": (f"{GEMM}, Activation Sparsity\na, 8, 8, 8, 0_0.5\n", "value '0_0.5'"),
     "empty": ("", "empty file"),
@@ -59,6 +60,7 @@ OPTIONS = {
     "no value": (["--set", "smem.latency_cycles"], "expected KEY=VALUE"),
     "value out of range": (["--set", "smem.latency_cycles=0"], "--set: smem.latency_cycles: value 0"),
     "value of the wrong type": (["--set", "smem.read_bytes_per_cycle=1.5"], "value 1.5"),
+    "alias of the wrong type": (["--set", "smem.bytes_per_cycle=abc"], "--set: smem.bytes_per_cycle: value 'abc'"),
     "choice": (["--set", "rf.holds=some"], "--set: rf.holds: value 'some'"),
     "register file too small": (["--set", "rf.bytes=100"], "rf.bytes: value 100"),
     "column tile no multiple": (["--set", "column_tile=3"], "column_tile: value 3"),
@@ -119,6 +121,26 @@ def test_architecture_files(content, expected, tmp_path, capsys, monkeypatch):
     refuse(["--layer-csv", RESNET, "--arch", "a.toml"], expected, tmp_path, capsys)
 
 
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"chunk_slots = 0\n", "m.toml: chunk_slots: value 0"),
+        (b"chunk_slots = [4]\n", "m.toml: chunk_slots: value [4]"),
+        (b"smem = 3\n", "unknown key 'smem'"),
+        (b"[rf]\nholds = 2026-11-22\n", "m.toml: rf.holds"),
+        (b"chunk_slots = 1\nchunk_slots = 2\n", "not TOML"),
+        (b"\xff\xfe", "not TOML"),
+        (b"[core]\nrow = 8\n", "nearest known one is 'core.rows'"),
+    ],
+)
+def test_machine_files(content, expected, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("m.toml").write_bytes(content)
+    refuse(["--layer-csv", RESNET, "--machine", "m.toml"], expected, tmp_path, capsys)
+    Path("d.toml").mkdir()
+    refuse(["--layer-csv", RESNET, "--machine", "d.toml"], "d.toml: cannot read", tmp_path, capsys)
+
+
 def test_files_that_cannot_be_read(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("binary.csv").write_bytes(bytes(range(256)))
@@ -127,6 +149,8 @@ def test_files_that_cannot_be_read(tmp_path, capsys, monkeypatch):
     refuse(["--layer-csv", str(tmp_path)], "is a directory", tmp_path, capsys)
     refuse(["--weights", "missing.safetensors"], "missing.safetensors", tmp_path, capsys)
     refuse([], "give --layer-csv FILE", tmp_path, capsys)
+    refuse(["--layer-csv", ""], "--layer-csv: empty", tmp_path, capsys)
+    refuse(["--weights", ""], "--weights: empty", tmp_path, capsys)
 
 
 def test_out_that_exists_as_a_file(tmp_path, capsys, monkeypatch):
@@ -137,10 +161,10 @@ def test_out_that_exists_as_a_file(tmp_path, capsys, monkeypatch):
     assert Path("out").read_text() == "mine"
 
 
-@pytest.mark.parametrize("out", ["", "."])
+@pytest.mark.parametrize("out", ["", ".", "/"])
 def test_out_that_names_no_folder_of_its_own(out, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    refuse(["--layer-csv", RESNET, "--out", out], "other than the current one", tmp_path, capsys)
+    refuse(["--layer-csv", RESNET, "--out", out], "a folder of its own", tmp_path, capsys)
 
 
 @pytest.mark.parametrize("name", ["results.csv", "summary.json/inside"])

@@ -148,6 +148,20 @@ def test_an_earlier_run_is_replaced_and_other_files_left_alone(small, tmp_path):
     assert sorted(p.name for p in out.iterdir()) == ["config.toml", "mine.txt", "results.csv", "summary.json"]
 
 
+def test_a_folder_is_written_from_within(small, tmp_path):
+    """Its parent may be read-only, or another file system: nothing is made beside a folder that is there."""
+    out = tmp_path / "out"
+    out.mkdir()
+    made = []
+    mkdir = Path.mkdir
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "mkdir", lambda path, *a, **k: (made.append(path.parent), mkdir(path, *a, **k))[1])
+        assert crispsim(["run", "--layer-csv", str(small), "--quiet", "--out", str(out)]) == 0
+    assert out in made
+    assert tmp_path not in made
+    assert sorted(p.name for p in out.iterdir()) == ["config.toml", "results.csv", "summary.json"]
+
+
 def test_the_terminal_shows_layers_totals_and_what_is_ideal(capsys):
     assert crispsim(["run", "--layer-csv", str(LAYERS / "resnet50.csv"), "--arch", "dense", "--arch", "crisp-stc"]) == 0
     text = capsys.readouterr().out

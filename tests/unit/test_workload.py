@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from crispsim.formats import CrispMatrix, NMMatrix, PackedLayer, PackedModel, Pattern, draw_weights, write_model
-from crispsim.sim import InputError, Layer, simulate
+from crispsim.sim import ARCHITECTURES, ArchSpec, InputError, Layer, Machine, simulate
+from crispsim.sim.activations import draw_activations
 from crispsim.sim.weights import Weights
 from crispsim.sim.workload import (
     PatternRequest,
@@ -138,8 +139,13 @@ def test_zero_points_say_which_stored_values_are_zero():
 
 def test_a_row_may_not_contradict_the_file(tmp_path):
     path, _ = packed_network(tmp_path)
-    with pytest.raises(InputError, match="column 'Block'"):
-        simulate([conv("a", 6, 32, 48, 3, pad_h=1, pad_w=1, block=16)], weights=path)
+    for column, own in (
+        ("Block", {"block": 16}),
+        ("NM", {"nm": (2, 4)}),
+        ("Weight Sparsity", {"weight_sparsity": 0.9}),
+    ):
+        with pytest.raises(InputError, match=f"column '{column}'"):
+            simulate([conv("a", 6, 32, 48, 3, pad_h=1, pad_w=1, **own)], weights=path)
     with pytest.raises(InputError, match=r"the activations of .* are of \(3, 1, 48\)"):
         simulate([gemm(5, 10, 48, name="head")], weights=path)
     (row, *_) = simulate([gemm(5, 10, 48, name="head", activation_sparsity=0.5)], weights=path).rows
@@ -152,12 +158,96 @@ def test_wider_weights_than_operands_are_told(tmp_path):
     )
     said = []
     simulate(weights=PackedModel(layers=(layer,)), notice=said.append)
-    assert said == ["None: weights of float32 are run as 8-bit operands (operand_bits)"]
+    assert said == ["packed weights of float32 are run as 8-bit operands (operand_bits)"]
+    said.clear()
+    half = PackedLayer(
+        name="a", weights=np.ones((8, 8), np.float16), kind="gemm", in_channels=8, in_height=2, p=2, dtype="float16"
+    )
+    simulate(
+        weights=PackedModel(layers=(half,)), machine=Machine.load("edge", {"operand_bits": 16}), notice=said.append
+    )
+    assert said == []
+
+
+def test_groups_differ_in_zeros_zero_points_and_mode():
+    """Of two groups the first has zeros by its zero point only, in every group of four: stc runs it 2:4."""
+    first, second = np.array([[7, 7, 1, 2]], np.int8), np.array([[7, 7, 1, 2]], np.int8)
+    layer = PackedLayer(
+        name="a", weights=(first, second), kind="conv", kernel=(1, 1), groups=2, in_channels=8, in_height=2, in_width=2,
+        p=4, dtype="int8", scales=(1.0, 1.0), zero_points=(7, 0),
+    )  # fmt: skip
+    dense, stc, _ = simulate(weights=PackedModel(layers=(layer,)), activation_sparsity=0.0).rows
+    assert (dense.mask, dense.weight_sparsity, dense.macs_effectual) == ("unstructured", 0.25, (2 + 4) * 4)
+    assert (dense.group.mode, stc.group.mode) == ("dense", "mixed")
+    assert stc.group.column_tile == 22  # the narrower one
+
+
+def test_depthwise_groups_meet_their_own_channels():
+    layer = conv("dw", 5, 6, 6, 3, groups=6)
+    drawn = draw_activations(layer, 0.5, 0, 0)
+    (row, *_) = simulate([layer], activation_sparsity=0.5).rows
+    assert row.macs_effectual == drawn.nonzeros.sum()
+
+
+def test_a_channel_slow_dense_layer_meets_the_same_activations():
+    rng = np.random.default_rng(1)
+    fast = rng.integers(-1, 2, (3, 2 * 3 * 5)).astype(np.int8)  # K as (2, 3) taps of 5 channels
+    slow = np.ascontiguousarray(fast.reshape(3, 6, 5).transpose(0, 2, 1)).reshape(3, 30)
+    shared = {
+        "kind": "conv",
+        "kernel": (2, 3),
+        "in_channels": 5,
+        "in_height": 6,
+        "in_width": 7,
+        "p": 25,
+        "dtype": "int8",
+    }
+    counts = {
+        simulate(weights=PackedModel(layers=(PackedLayer(name="a", weights=w, k_order=order, **shared),)))
+        .rows[0]
+        .macs_effectual
+        for w, order in ((fast, "hwc"), (slow, "chw"))
+    }
+    assert len(counts) == 1
+
+
+def test_each_machine_has_its_own_baseline():
+    narrow = Machine.load("edge", {"smem.bytes_per_cycle": 4})
+    specs = [
+        ArchSpec(name=n, architecture=ARCHITECTURES["stc"], machine=m)
+        for n, m in (("a", Machine.load()), ("b", narrow))
+    ]
+    both = simulate([conv()], specs).rows
+    alone = [simulate([conv()], ["dense"], machine=m).rows[0].cycles for m in (Machine.load(), narrow)]
+    assert [row.baseline_cycles for row in both] == alone
+    assert alone[0] < alone[1]
+
+
+def test_a_rows_activation_sparsity_of_zero_wins():
+    (row, *_) = simulate([conv(activation_sparsity=0.0)]).rows
+    assert row.activation_sparsity == 0.0
+
+
+def test_totals_of_unlike_layers_are_ratios_of_sums():
+    results = simulate([gemm(4096, 64, 64, "big"), gemm(8192, 64, 64, "bigger"), gemm(2, 8, 8, "small")], ["dense"])
+    rows, total = results.rows, results.total("dense")
+    issued, cycles = sum(row.group.macs_issued for row in rows), sum(row.cycles for row in rows)
+    assert total.utilization == issued / (cycles * 256)
+    assert total.layers_beyond_smem == 2
+    assert total.largest_smem_excess_bytes == 2 * 8192 * 64 + 64 * 64 - 262144
+
+
+def test_what_lies_in_the_smem_has_the_machines_width_and_every_block_row():
+    """16-bit operands; 2:4 in blocks of 32, one of two kept, two block rows: 64 x 16 values, 2 bits each, 2 x 2 B."""
+    machine = Machine.load("edge", {"operand_bits": 16, "rf.bytes": 2048})
+    (row,) = simulate([gemm(10, 64, 64)], ["crisp-stc"], machine=machine, block=32, sparsity=0.75).rows
+    assert row.smem_needed_bytes == 10 * 64 * 2 + 64 * 16 * 2 + 64 * 16 * 2 // 8 + 2 * 2 + 10 * 64
 
 
 def test_a_rows_own_sparsity_is_shown_though_blocks_do_not_fit():
     (choice,) = resolve_patterns([gemm(8, 64, 64, weight_sparsity=0.9)], PatternRequest())
     assert (choice.pattern, choice.requested, choice.note) == (Pattern(n=2, m=4), 0.9, "K <= block")
+    assert resolve_patterns([gemm(8, 64, 64)], PatternRequest())[0].requested is None
     (choice,) = resolve_patterns([gemm(8, 64, 64, block=64)], PatternRequest())
     assert (choice.pattern, choice.note) == (Pattern(n=2, m=4, block=64), "")  # its own block wins
 
