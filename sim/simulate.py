@@ -232,9 +232,9 @@ def _tasks(
             weights = partial(synthetic_weights, layer, choice, seed, index)
         else:
             assert model is not None
-            pattern = next(packed_weights(layer, model))[0].pattern  # that of all its groups
-            weights = partial(packed_weights, layer, model)
             packed = packed_layer(layer, model)
+            pattern = Weights(shape=(layer.s, layer.k), matrix=packed.group_weights[0]).pattern  # that of all groups
+            weights = partial(packed_weights, layer, model)
             if packed.activations is not None and own is None:
                 draw = partial(_given_activations, layer, packed)
         for spec in specs:

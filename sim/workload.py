@@ -146,18 +146,13 @@ def packed_weights(layer: Layer, model: PackedModel) -> Iterator[tuple[Weights, 
     Raises
     ------
     InputError
-        The file has no such tensor, or its shape is not the layer's.
+        As `packed_layer`.
     """
     packed = packed_layer(layer, model)
-    name = packed.name
     for group, matrix in enumerate(packed.group_weights):
-        if _shape(matrix) != (layer.s, layer.k) or len(packed.group_weights) != layer.groups:
-            raise InputError(
-                f"{model.path}: layer {name!r}: {len(packed.group_weights)} group(s) of S x K = "
-                f"{' x '.join(map(str, _shape(matrix)))}, but the layer table's {layer.name!r} has {layer.groups} of "
-                f"{layer.s} x {layer.k}"
-            )
-        yield Weights(shape=(layer.s, layer.k), matrix=_channel_fastest(_real_zeros(matrix, packed, group), packed)), 1
+        if isinstance(matrix, np.ndarray):
+            matrix = _channel_fastest(_real_zeros(matrix, packed, group), packed)
+        yield Weights(shape=(layer.s, layer.k), matrix=matrix), 1
 
 
 def packed_layer(layer: Layer, model: PackedModel) -> PackedLayer:
@@ -166,8 +161,8 @@ def packed_layer(layer: Layer, model: PackedModel) -> PackedLayer:
     Raises
     ------
     InputError
-        The file has none of that name, the row asks for a pattern of its own, or the file's activations are of
-        another input.
+        The file has none of that name, it has another shape or an order of K that cannot be run, the row asks for a
+        pattern of its own, or the file's activations are of another input.
     """
     name, where = layer.tensor or layer.name, f"{layer.place}layer {layer.name!r}"
     try:
@@ -184,6 +179,18 @@ def packed_layer(layer: Layer, model: PackedModel) -> PackedLayer:
             f"{where}: input {table} (height, width, channels): the activations of {model.path} are of {file}; "
             f"set an Activation Sparsity to draw others"
         )
+    for matrix in packed.group_weights:
+        if _shape(matrix) != (layer.s, layer.k) or len(packed.group_weights) != layer.groups:
+            raise InputError(
+                f"{model.path}: layer {name!r}: {len(packed.group_weights)} group(s) of S x K = "
+                f"{' x '.join(map(str, _shape(matrix)))}, but the layer table's {layer.name!r} has {layer.groups} of "
+                f"{layer.s} x {layer.k}"
+            )
+        if isinstance(matrix, CrispMatrix | NMMatrix) and matrix.k_order != "hwc":
+            raise InputError(
+                f"layer {name!r}: k_order {matrix.k_order!r}: the simulator streams channels fastest; "
+                f"pack the layer as hwc"
+            )
     return packed
 
 
@@ -226,24 +233,19 @@ def _shape(matrix: Matrix) -> tuple[int, int]:
     return int(matrix.shape[0]), int(matrix.shape[1])
 
 
-def _real_zeros(matrix: Matrix, packed: PackedLayer, group: int) -> Matrix:
+def _real_zeros(matrix: np.ndarray, packed: PackedLayer, group: int) -> np.ndarray:
     """A dense matrix in which a stored value that stands for zero is zero (sparse ones have zero points of 0)."""
-    if not isinstance(matrix, np.ndarray) or packed.zero_points is None:
+    if packed.zero_points is None:
         return matrix
     rows = matrix.shape[0]
     zero_points = np.array(packed.zero_points[group * rows : (group + 1) * rows])
     return matrix != zero_points[:, None]
 
 
-def _channel_fastest(matrix: Matrix, packed: PackedLayer) -> Matrix:
-    """An array in the order of the simulator; packed matrices of another order are refused."""
-    order = matrix.k_order if isinstance(matrix, CrispMatrix | NMMatrix) else packed.k_order
-    if order == "hwc":
+def _channel_fastest(matrix: np.ndarray, packed: PackedLayer) -> np.ndarray:
+    """A dense matrix in the simulator's order of K."""
+    if packed.k_order == "hwc":
         return matrix
-    if isinstance(matrix, CrispMatrix | NMMatrix):
-        raise InputError(
-            f"layer {packed.name!r}: k_order {order!r}: the simulator streams channels fastest; pack the layer as hwc"
-        )
     taps = packed.kernel[0] * packed.kernel[1]
     s, k = matrix.shape
     return np.ascontiguousarray(matrix.reshape(s, k // taps, taps).transpose(0, 2, 1)).reshape(s, k)

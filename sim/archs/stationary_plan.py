@@ -66,6 +66,9 @@ class PlanBuilder:
         self._columns = sum(
             repeats * ((chunks - 1) * machine.chunk_columns + tail) for repeats, chunks, tail in tile_runs
         )
+        block = how.block or window.positions
+        # Waves after which the same number of blocks begins again (1 without blocks).
+        self._period = math.lcm(block, window.positions) // window.positions
         self._set_tiles: list[list[list[int]]] = [[] for _ in range(self._sets)]
         self._set_drains: list[list[list[int]]] = [[] for _ in range(self._sets)]
         self._kinds: dict[tuple[int, tuple[int, ...]], _Waves] = {}
@@ -92,9 +95,8 @@ class PlanBuilder:
         waves = self._waves_of(self._how.kept_positions[block_row], members)
         drain = [rows * self._machine.output_bytes for rows in members]
         drain += [0] * (self._how.set_cores - len(members))
-        period = self._period()
         for repeats, chunks, tail in self._tile_runs:
-            tile = [repeats, waves.lo, waves.hi, chunks, tail, len(members), period, waves.periodic_hi]
+            tile = [repeats, waves.lo, waves.hi, chunks, tail, len(members), self._period, waves.periodic_hi]
             self._set_tiles[index].append(tile)
             self._set_drains[index].append(drain)
         self._count(waves, members)
@@ -111,11 +113,6 @@ class PlanBuilder:
         counts["accumulator_write_bytes"] += sums
         counts["accumulator_read_bytes"] += sums  # no read in the first wave, one more by the drain
         counts["resident_bytes"] += waves.weight_bytes
-
-    def _period(self) -> int:
-        """Waves after which the same number of blocks begins again (1 without blocks)."""
-        block = self._how.block or self._window.positions
-        return math.lcm(block, self._window.positions) // self._window.positions
 
     def _waves_of(self, kept: int, members: tuple[int, ...]) -> _Waves:
         """The wave rows over `kept` positions for members with these rows; made once for each kind."""
@@ -197,15 +194,15 @@ class PlanBuilder:
             item_sharers=np.ones_like(sizes),
             advance=np.ones((len(sizes), 1 + how.set_cores), np.int64),
         )
-        groups = range(0, len(streams), 1 + how.set_cores)
+        activation_streams = range(0, len(streams), 1 + how.set_cores)
         if how.block:  # the block columns of a block row, once
             self._counts["resident_bytes"] += len(how.kept_positions) * how.kept_blocks * machine.block_index_bytes
         return Lowered(
             plan=plan,
             mode=how.mode,
             column_tile=column_tile,
-            activation_streams=tuple(groups),
-            weight_streams=tuple(i for i in range(len(streams)) if i not in groups),
+            activation_streams=tuple(activation_streams),
+            weight_streams=tuple(i for i in range(len(streams)) if i not in activation_streams),
             mux_selections=self._counts["macs_issued"] if how.m > 1 else 0,
             **self._counts,
         )
