@@ -8,6 +8,8 @@ from rich.table import Table
 
 from ..formats import Pattern, draw_weights
 from ..sim import ARCHITECTURES, ArchSpec, InputError, load_arch
+from ..sim.activations import NoZeros
+from ..sim.arch_spec import variant_names
 from ..sim.machine import describe, parse_overrides, preset_names
 from ..sim.weights import Weights
 from .options import machine_option, set_option, verbose_option
@@ -24,7 +26,8 @@ def archs(ctx: click.Context) -> None:
         console = terminal(120)
         for name, architecture in ARCHITECTURES.items():
             console.print(f"{name:<11}{architecture.summary}")
-        console.print(f"\nmachines (--machine): {', '.join(preset_names())}, or a .toml file")
+        console.print(f"\nvariants (--arch): {', '.join(variant_names())}, or a .toml file")
+        console.print(f"machines (--machine): {', '.join(preset_names())}, or a .toml file")
 
 
 @archs.command(epilog="Example: crispsim archs show stc --machine paper")
@@ -37,6 +40,8 @@ def show(name: str, machine: str, overrides: tuple[str, ...]) -> None:
     spec = load_arch(name, machine, parse_overrides(overrides))
     console = terminal(120)
     console.print(f"{spec.name}: {spec.architecture.summary}")
+    if spec.masks == "unstructured":
+        console.print("It is given unstructured weights of the sparsity that the other architectures' weights have.")
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
     table.add_column("field", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
@@ -61,7 +66,9 @@ def _how(spec: ArchSpec, pattern: Pattern) -> str:
     shape = (spec.machine.band_rows, 4 * pattern.m)
     matrix = draw_weights(shape, pattern, None, seed=0) if pattern.m > 1 else None
     try:
-        setup = spec.architecture.setup(spec.machine, Weights(shape=shape, matrix=matrix))
+        setup = spec.architecture.setup(
+            spec.machine, Weights(shape=shape, matrix=matrix), NoZeros(k=shape[1], columns=1)
+        )
         return f"runs {setup.mode}, {setup.explain(spec.machine)}"
     except InputError as error:
         return f"refused: {error}"

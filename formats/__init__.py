@@ -11,7 +11,7 @@ from .nm import NMMatrix
 from .packed_file import PackedLayer, PackedModel, read_model, write_model
 from .pattern import Pattern, blocks_to_keep, parse_nm
 from .registry import FORMATS
-from .synthetic import draw_weights
+from .synthetic import draw_unstructured, draw_weights
 
 __all__ = [
     "CSR",
@@ -29,6 +29,7 @@ __all__ = [
     "Pattern",
     "PatternError",
     "blocks_to_keep",
+    "draw_unstructured",
     "draw_weights",
     "parse_nm",
     "read_model",

@@ -136,6 +136,13 @@ class PackedLayer:
             nonzero = stored != 0
         return nonzero if self.activation_layout == "hwc" else np.moveaxis(nonzero, 0, -1)
 
+    def int8_activations(self) -> np.ndarray | None:
+        """The sample's input: int8 (in_height, in_width, in_channels); None where the file has no values of it."""
+        stored = self.activations
+        if stored is None or stored.dtype != np.int8:
+            return None
+        return stored if self.activation_layout == "hwc" else np.moveaxis(stored, 0, -1)
+
     def arrays(self, role: str) -> list[np.ndarray]:
         """The arrays whose bytes, one after the other, are the layer's tensor of this role."""
         if role in ("unstructured", "activations"):

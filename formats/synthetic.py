@@ -1,4 +1,4 @@
-"""Synthetic weights: patterns drawn uniformly from a seed, with exact counts.
+"""Synthetic weights: patterns, or no pattern, drawn uniformly from a seed, with exact counts.
 
 S rows, K columns, N:M and B as in the pattern module. Positions are chosen by selection sampling (Knuth,
 TAOCP vol. 2, 3.4.2, algorithm S), which meets them in ascending order; the random word of a position
@@ -24,7 +24,10 @@ from .rng import high_below, low_below, random_word, stream_key
 
 MAX_VALUE_BYTES = 2**33  # of int8 values; indices and block columns come on top
 
-_BLOCKS, _WEIGHTS = 0, 1  # the streams of a layer
+_BLOCKS, _WEIGHTS, _UNSTRUCTURED = 0, 1, 3  # the streams of a layer
+
+_2_53 = 1.0 / (1 << 53)
+_SHIFT_11 = np.uint64(11)
 
 
 def draw_weights(
@@ -105,6 +108,40 @@ def draw_weights(
     )
 
 
+def draw_unstructured(
+    shape: tuple[int, int], nonzeros: int, seed: int, layer: int = 0, group: int = 0
+) -> NDArray[np.int8]:
+    """Draw a matrix with so many nonzeros anywhere.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        S and K.
+    nonzeros : int
+        From 0 to S * K.
+    seed, layer, group : int
+        As for `draw_weights`.
+
+    Returns
+    -------
+    ndarray, int8, (S, K)
+        Every value kept is uniform over the 255 nonzero int8.
+
+    Raises
+    ------
+    FormatError
+        A number is out of range, or the matrix would take more than `MAX_VALUE_BYTES`.
+    """
+    check_shape("synthetic", shape)
+    S, K = int(shape[0]), int(shape[1])
+    if not 0 <= nonzeros <= S * K:
+        raise FormatError(f"synthetic: {nonzeros} nonzeros: must be from 0 to S x K = {S * K}")
+    _check_size((S, K), S, K)
+    values = np.zeros((S, K), np.int8)
+    _draw_anywhere(stream_key(seed, layer, group, _UNSTRUCTURED), nonzeros, values.reshape(-1))
+    return values
+
+
 def _check_size(shape: tuple[int, int], *value_shape: int) -> None:
     """Raise FormatError if int8 values of this shape take more than MAX_VALUE_BYTES."""
     count = math.prod(value_shape)
@@ -166,7 +203,7 @@ def _draw_groups(key, rows, columns, block_cols, n, m, index_bits, values, nm_in
                         word = random_word(key, np.uint64(row * columns + start + position))
                         if high_below(word, real - position) < wanted - chosen:
                             lane = g * n + chosen
-                            values[r, e, i, lane] = _nonzero_int8(word)
+                            values[r, e, i, lane] = nonzero_int8(word)
                             write_code(stream, i * lanes + lane, index_bits, position)
                             chosen += 1
                         position += 1
@@ -175,7 +212,22 @@ def _draw_groups(key, rows, columns, block_cols, n, m, index_bits, values, nm_in
 
 
 @kernel
-def _nonzero_int8(word):
+def nonzero_int8(word):
     """-128 to -1 or 1 to 127, from the low half of a random word."""
     value = low_below(word, 255) - 128
     return value if value < 0 else value + 1
+
+
+@kernel
+def _draw_anywhere(key, nonzeros, values):
+    """Draw `nonzeros` values anywhere in values (int8, flat, zeroed, **modified**).
+
+    A position's word: its high 53 bits decide whether it is kept. Its value is from the word after all positions'.
+    """
+    left, wanted, count = len(values), nonzeros, len(values)
+    for position in range(count):
+        uniform = np.float64(random_word(key, np.uint64(position)) >> _SHIFT_11) * _2_53
+        if uniform * left < wanted:
+            values[position] = nonzero_int8(random_word(key, np.uint64(count + position)))
+            wanted -= 1
+        left -= 1

@@ -1,13 +1,13 @@
-"""Synthetic activations: which values of a layer's input are zero, drawn from a seed before lowering.
+"""A layer's input: which values are zero, drawn from a seed before lowering or given, and its int8 values.
 
 The input map is drawn in storage order (sample, row, column, channel fastest) with an exact number of zeros, by
-selection sampling (Knuth, TAOCP vol. 2, 3.4.2, algorithm S): nothing is stored, so a map of billions of values costs
-time but no memory. Every architecture sees the same map.
+selection sampling (Knuth, TAOCP vol. 2, 3.4.2, algorithm S). Every architecture sees the same map. Where none of them
+needs more than counts, nothing is stored, so that a map of billions of values costs time but no memory.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
@@ -15,10 +15,12 @@ import numpy.typing as npt
 
 from ..formats.jit import kernel
 from ..formats.rng import random_word, stream_key
+from ..formats.synthetic import nonzero_int8
+from .bitmaps import WORD, Bits, Counts, column_tile_counts, pack_channels, row_tile_counts
 from .control import STOP, Control, Interrupted
 from .layer import Layer
 
-_ACTIVATIONS = 2  # the purpose, beside the weights' 0 and 1 of formats/synthetic.py
+_ACTIVATIONS, _VALUES = 2, 5  # purposes, beside those of formats/synthetic.py (0, 1, 3) and sim/datapath (4)
 
 _2_53 = 1.0 / (1 << 53)
 _SHIFT_11 = np.uint64(11)
@@ -30,29 +32,126 @@ class Activations:
 
     Attributes
     ----------
+    layer : Layer
     values, zeros : int
         Of the unpadded input, over the batch.
     nonzeros : int64, (kernel_h, kernel_w, in_channels)
         Nonzero values that each position of K meets over all P columns; image padding counts as zero.
+    bits : uint64, (pixels, words) or None
+        The map itself (`bitmaps.pack_channels`), of one sample if all are the same; None where it was not kept.
+    key : uint64
+        Stream of the values of a map that has none of its own.
+    given : int8, (in_height, in_width, in_channels) or None
+        The values of every sample.
     """
 
+    layer: Layer
     values: int
     zeros: int
     nonzeros: npt.NDArray[np.int64]
+    bits: Bits | None = field(repr=False)
+    key: np.uint64
+    given: npt.NDArray[np.int8] | None = field(default=None, repr=False)
 
     @property
     def sparsity(self) -> float:
         """Share of zeros in the unpadded input."""
         return self.zeros / self.values
 
-    def of_group(self, group: int, groups: int) -> npt.NDArray[np.int64]:
-        """Nonzero values each position of a convolution group's K meets, (K,), channel fastest."""
-        channels = self.nonzeros.shape[2] // groups
-        return np.ascontiguousarray(self.nonzeros[:, :, group * channels : (group + 1) * channels]).reshape(-1)
+    def of_group(self, group: int) -> GroupActivations:
+        """The input of one convolution group."""
+        return GroupActivations(activations=self, group=group)
+
+    def int8_map(self) -> npt.NDArray[np.int8]:
+        """The input itself, (batch, in_height, in_width, in_channels): given, or uniform over the nonzero int8.
+
+        Raises
+        ------
+        ValueError
+            The map was not kept.
+        """
+        layer = self.layer
+        shape = (layer.batch, layer.in_height, layer.in_width, layer.in_channels)
+        if self.given is not None:
+            return np.broadcast_to(self.given, shape)
+        if self.bits is None:
+            raise ValueError(f"layer {layer.name!r}: the input map was not kept")
+        samples = len(self.bits) // (layer.in_height * layer.in_width)
+        values = np.zeros((len(self.bits), layer.in_channels), np.int8)
+        _draw_values(self.key, self.bits, values)
+        return np.broadcast_to(values.reshape(samples, *shape[1:]), shape)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GroupActivations:
+    """The lowered input X[K, P] of one convolution group."""
+
+    activations: Activations
+    group: int
+
+    def nonzeros(self) -> npt.NDArray[np.int64]:
+        """Nonzero values at each position of K over all P columns, (K,), channel fastest."""
+        layer = self.activations.layer
+        channels = layer.in_channels // layer.groups
+        own = slice(self.group * channels, (self.group + 1) * channels)
+        return np.ascontiguousarray(self.activations.nonzeros[:, :, own]).reshape(-1)
+
+    def tile_counts(self, tile_columns: int) -> Counts:
+        """Nonzeros of each tile of columns at each position of K: uint8, (ceil(P / tile_columns), K).
+
+        Raises
+        ------
+        ValueError
+            The map was not kept.
+        """
+        if self.activations.bits is None:
+            raise ValueError(f"layer {self.activations.layer.name!r}: the input map was not kept")
+        return column_tile_counts(self.activations.layer, self.group, self.activations.bits, tile_columns)
+
+    def int8_columns(self, columns: int) -> npt.NDArray[np.int8]:
+        """The first columns of X as values: int8, (K, columns)."""
+        layer = self.activations.layer
+        padding = ((0, 0), (layer.pad_h, layer.pad_h), (layer.pad_w, layer.pad_w), (0, 0))
+        channels = layer.in_channels // layer.groups
+        own = self.activations.int8_map()[..., self.group * channels : (self.group + 1) * channels]
+        padded = np.pad(own, padding)
+        rows = np.arange(layer.out_height) * layer.stride_h
+        places = np.arange(layer.out_width) * layer.stride_w
+        lowered = np.empty((layer.kernel_h, layer.kernel_w, channels, columns), np.int8)
+        for a in range(layer.kernel_h):
+            for b in range(layer.kernel_w):
+                met = padded[:, rows[:, None] + a * layer.dilation_h, places[None, :] + b * layer.dilation_w]
+                lowered[a, b] = met.reshape(layer.p, channels)[:columns].T
+        return lowered.reshape(layer.k, columns)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GivenColumns:
+    """A lowered input given as a whole: nonzero is bool, (K, P)."""
+
+    nonzero: npt.NDArray[np.bool_]
+
+    def tile_counts(self, tile_columns: int) -> Counts:
+        """Nonzeros of each tile of columns at each position of K: uint8, (ceil(P / tile_columns), K)."""
+        return row_tile_counts(np.ascontiguousarray(self.nonzero.T), tile_columns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoZeros:
+    """A lowered input of K = k and P = columns without a single zero."""
+
+    k: int
+    columns: int
+
+    def tile_counts(self, tile_columns: int) -> Counts:
+        """As every other lowered input's, full."""
+        firsts = np.arange(0, self.columns, tile_columns)
+        sizes = np.minimum(tile_columns, self.columns - firsts).astype(np.uint8)
+        return np.repeat(sizes[:, None], self.k, axis=1)
 
 
 def draw_activations(
-    layer: Layer, sparsity: float, seed: int, index: int = 0, *, control: Control | None = None
+    layer: Layer, sparsity: float, seed: int, index: int = 0, *, keep_map: bool = True, control: Control | None = None
 ) -> Activations:
     """Draw the zeros of a layer's input, exactly round(sparsity * values) of them, uniformly.
 
@@ -63,6 +162,8 @@ def draw_activations(
         From 0 to 1.
     seed, index : int
         Name the draw: the run's seed, and the layer's place in the network.
+    keep_map : bool
+        Whether to keep the map, a bit a value, and not only its counts.
     control : Control, optional
         For another thread to stop the draw.
 
@@ -72,20 +173,38 @@ def draw_activations(
         `control.stop()` was called.
     """
     control = control or Control()
-    values = layer.batch * layer.in_height * layer.in_width * layer.in_channels
+    pixels = layer.batch * layer.in_height * layer.in_width
+    values = pixels * layer.in_channels
     zeros = int(Fraction(str(sparsity)) * values + Fraction(1, 2))
     nonzeros = np.zeros((layer.kernel_h, layer.kernel_w, layer.in_channels), np.int64)
+    bits = np.zeros((pixels, -(-layer.in_channels // WORD)) if keep_map else (0, 0), np.uint64)
     rows = (layer.in_height, layer.stride_h, layer.pad_h, layer.dilation_h, layer.out_height)
     columns = (layer.in_width, layer.stride_w, layer.pad_w, layer.dilation_w, layer.out_width)
-    key = stream_key(seed, index, 0, _ACTIVATIONS)
-    _draw(key, zeros, layer.batch, rows, columns, control.words, nonzeros)
+    _draw(stream_key(seed, index, 0, _ACTIVATIONS), zeros, layer.batch, rows, columns, control.words, nonzeros, bits)
     if control.stopped:
         raise Interrupted
-    return Activations(values=values, zeros=zeros, nonzeros=nonzeros)
+    return Activations(
+        layer=layer,
+        values=values,
+        zeros=zeros,
+        nonzeros=nonzeros,
+        bits=bits if keep_map else None,
+        key=stream_key(seed, index, 0, _VALUES),
+    )
 
 
-def count_activations(layer: Layer, nonzero: npt.NDArray[np.bool_]) -> Activations:
-    """Count a given input: bool, (in_height, in_width, in_channels), the same for every sample of the batch."""
+def given_activations(
+    layer: Layer, nonzero: npt.NDArray[np.bool_], values: npt.NDArray[np.int8] | None, seed: int, index: int = 0
+) -> Activations:
+    """Take an input as given, the same for every sample of the batch.
+
+    Parameters
+    ----------
+    layer : Layer
+    nonzero : bool, (in_height, in_width, in_channels)
+    values : int8 of the same shape, or None
+        None: where values are needed, they are drawn from (seed, index).
+    """
     padded = np.pad(nonzero, ((layer.pad_h, layer.pad_h), (layer.pad_w, layer.pad_w), (0, 0)))
     nonzeros = np.zeros((layer.kernel_h, layer.kernel_w, layer.in_channels), np.int64)
     for a in range(layer.kernel_h):
@@ -96,9 +215,13 @@ def count_activations(layer: Layer, nonzero: npt.NDArray[np.bool_]) -> Activatio
             met = padded[top : bottom : layer.stride_h, left : right : layer.stride_w]
             nonzeros[a, b] = np.count_nonzero(met, axis=(0, 1)) * layer.batch
     return Activations(
+        layer=layer,
         values=nonzero.size * layer.batch,
         zeros=int(nonzero.size - np.count_nonzero(nonzero)) * layer.batch,
         nonzeros=nonzeros,
+        bits=pack_channels(nonzero),
+        key=stream_key(seed, index, 0, _VALUES),
+        given=values,
     )
 
 
@@ -114,15 +237,16 @@ def _meets(place, tap, axis):
 
 
 @kernel
-def _draw(key, zeros, batch, rows, columns, control, nonzeros):
+def _draw(key, zeros, batch, rows, columns, control, nonzeros, bits):
     """Draw the map and count, for each (tap, channel), the nonzero values it meets; leave off once told to stop.
 
     key : uint64. rows, columns : the two axes, as in `_meets`. control : int64, see `Control`.
     nonzeros : int64 (kernel_h, kernel_w, channels), **modified in place**.
+    bits : uint64 (pixels, words), zeroed, **modified in place**; without rows the map is not kept.
     """
     kernel_h, kernel_w, channels = nonzeros.shape
     height, width = rows[0], columns[0]
-    left, zeros_left, counter = batch * height * width * channels, zeros, 0
+    left, zeros_left, counter, at = batch * height * width * channels, zeros, 0, 0
     in_row = np.zeros((kernel_w, channels), np.int64)
     pixel = np.zeros(channels, np.int64)
     for _ in range(batch):
@@ -138,6 +262,10 @@ def _draw(key, zeros, batch, rows, columns, control, nonzeros):
                     zeros_left -= zero
                     left -= 1
                     counter += 1
+                if len(bits) > 0:
+                    for channel in range(channels):
+                        bits[at, channel // WORD] |= np.uint64(pixel[channel]) << np.uint64(channel % WORD)
+                    at += 1
                 for b in range(kernel_w):
                     if _meets(w, b, columns):
                         for channel in range(channels):
@@ -147,3 +275,13 @@ def _draw(key, zeros, batch, rows, columns, control, nonzeros):
                     for b in range(kernel_w):
                         for channel in range(channels):
                             nonzeros[a, b, channel] += in_row[b, channel]
+
+
+@kernel
+def _draw_values(key, bits, values):
+    """Draw a nonzero int8 wherever a map has a bit; values (int8, zeroed, [pixels, channels]) is **modified**."""
+    for pixel in range(values.shape[0]):
+        for channel in range(values.shape[1]):
+            if (bits[pixel, channel // WORD] >> np.uint64(channel % WORD)) & np.uint64(1):
+                word = random_word(key, np.uint64(pixel * values.shape[1] + channel))
+                values[pixel, channel] = nonzero_int8(word)

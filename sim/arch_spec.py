@@ -1,10 +1,12 @@
 """Which architecture on which machine: a registered name, or a TOML file that varies one.
 
-A file looks like this; `machine` and `set` may be left out:
+Some files are shipped (`variants/`) and go by their name. A file looks like this; `machine`, `masks` and `set` may be
+left out:
 
     name = "crisp-stc-wide"
     arch = "crisp-stc"
     machine = "edge"
+    masks = "given"
 
     [set.smem]
     bytes_per_cycle = 128
@@ -14,28 +16,36 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
+from typing import cast, get_args
 
 from .archs import ARCHITECTURES, Architecture
+from .archs.base import Masks
 from .errors import InputError
 from .machine import Machine, Overrides, flatten, read_toml
 
 LONGEST_NAME = 40
 
-_KEYS = ("name", "arch", "machine", "set")
+_KEYS = ("name", "arch", "machine", "masks", "set")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArchSpec:
-    """An architecture as a run asks for it: the name it goes by, what it is, and its machine."""
+    """An architecture as a run asks for it.
+
+    name : what it goes by. architecture : what it is. machine : on what. masks : whether it runs the weights given or
+    unstructured ones of the same sparsity.
+    """
 
     name: str
     architecture: Architecture
     machine: Machine
+    masks: Masks
 
 
 def load_arch(text: str, machine: str | Path | Machine = "edge", overrides: Overrides | None = None) -> ArchSpec:
-    """Find an architecture by name, or read one from a file ending in .toml.
+    """Find an architecture or a shipped variant by name, or read one from a file ending in .toml.
 
     Parameters
     ----------
@@ -53,15 +63,17 @@ def load_arch(text: str, machine: str | Path | Machine = "edge", overrides: Over
     >>> load_arch("stc").machine.core.count
     4
     """
+    if text in variant_names():
+        text = str(_variant_folder() / f"{text}.toml")
     if not text.endswith(".toml"):
-        made = Machine.load(machine, overrides or {})
-        return ArchSpec(name=text, architecture=_architecture(text, "architecture"), machine=made)
+        made, architecture = Machine.load(machine, overrides or {}), _architecture(text, "architecture")
+        return ArchSpec(name=text, architecture=architecture, machine=made, masks=architecture.masks)
     table = read_toml(Path(text))
     for key in table:
         if key not in _KEYS:
             nearest = difflib.get_close_matches(key, _KEYS, n=1, cutoff=0.0)[0]
             raise InputError(f"{text}: unknown key {key!r}; the nearest known one is {nearest!r}")
-    for key in ("name", "arch", "machine"):
+    for key in ("name", "arch", "machine", "masks"):
         if not isinstance(table.get(key, ""), str):
             raise InputError(f"{text}: {key}: value {table[key]!r}: must be text")
     name = table.get("name", Path(text).stem)
@@ -74,17 +86,32 @@ def load_arch(text: str, machine: str | Path | Machine = "edge", overrides: Over
     own = table.get("set", {})
     if not isinstance(own, dict):
         raise InputError(f"{text}: set: value {own!r}: must be a table of machine fields")
+    architecture = _architecture(table["arch"], text)
+    masks = table.get("masks", architecture.masks)
+    if masks not in get_args(Masks):
+        raise InputError(f"{text}: masks: value {masks!r}: must be {' or '.join(map(repr, get_args(Masks)))}")
     return ArchSpec(
         name=name,
-        architecture=_architecture(table["arch"], text),
+        architecture=architecture,
+        masks=cast(Masks, masks),
         machine=Machine.load(table.get("machine", machine), flatten(own), overrides or {}, origins=(text, "--set")),
     )
 
 
+def variant_names() -> list[str]:
+    """Names of the shipped variants of architectures."""
+    return sorted(path.name.removesuffix(".toml") for path in _variant_folder().iterdir() if path.suffix == ".toml")
+
+
+def _variant_folder() -> Path:
+    return Path(str(resources.files(__package__ or "crispsim.sim") / "variants"))
+
+
 def _architecture(name: str, where: str) -> Architecture:
     if name not in ARCHITECTURES:
-        nearest = difflib.get_close_matches(name, ARCHITECTURES, n=1, cutoff=0.0)[0]
-        known = ", ".join(ARCHITECTURES)
+        names = [*ARCHITECTURES, *variant_names()]
+        nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
+        known = ", ".join(names)
         raise InputError(
             f"{where} {name!r}: unknown architecture, did you mean {nearest!r}? Known are {known}, or a .toml file"
         )

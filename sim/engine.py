@@ -58,6 +58,23 @@ from .engine_state import (
     empty_state,
     program_of,
 )
+from .event_log import (
+    COUNT,
+    FIRST,
+    FREED,
+    KIND,
+    LAST,
+    READ,
+    STEPPED,
+    VACANT,
+    WAITED,
+    WRITTEN,
+    EventLog,
+    Recorder,
+    note,
+    recorder,
+    write_row,
+)
 from .fast_forward import Finder, fast_forward, new_finder, worth_a_look
 from .plan import (
     ACTIVE,
@@ -84,7 +101,9 @@ from .plan import (
     Plan,
 )
 
-_FINISHED, _STOPPED, _STUCK = range(3)
+_FINISHED, _STOPPED, _STUCK, _BEYOND_WINDOW = range(4)
+
+MOST_LOGGED = 1 << 20  # events of a log, 64 bytes each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,16 +154,7 @@ def run(plan: Plan, *, control: Control | None = None, skip_repetitions: bool = 
     RuntimeError
         A team needs an item that its stream does not hold, or an item is never used: the lowering is at fault.
     """
-    control = control or Control()
-    plan.check_range()
-    most_steps = int(plan.tiles[:, STEPS].max(initial=1))
-    state = empty_state(plan, most_steps)
-    finder = new_finder(empty_state(plan, most_steps), empty_state(plan, most_steps))
-    status = _run(program_of(plan), state, finder, skip_repetitions, control.words)
-    if status == _STOPPED:
-        raise Interrupted
-    if status == _STUCK:
-        raise RuntimeError("plan: a stream's items and what its teams need contradict each other")
+    state, _ = _start(plan, recorder(0, 0, 0), skip_repetitions, control)
     return Timing(
         cycles=int(state.clock[OUTPUT_END]) - 1 + plan.ports.latency_cycles,
         core_cycles=state.core_cycles,
@@ -156,9 +166,60 @@ def run(plan: Plan, *, control: Control | None = None, skip_repetitions: bool = 
     )
 
 
+def record(
+    plan: Plan, first: int, last: int, *, most_events: int = MOST_LOGGED, control: Control | None = None
+) -> EventLog:
+    """Run a plan, event by event, and write down what touches cycles first to last - 1.
+
+    The window is shortened from its end until no more than `most_events` happen in it.
+
+    Raises
+    ------
+    As `run`; ValueError for an empty window.
+    """
+    if not 0 <= first < last:
+        raise ValueError(f"window {first} to {last}: must be at least one cycle, from 0 on")
+    capacity = min(most_events, 64 * (last - first))
+    held = len(plan.streams) * int(plan.streams[:, SLOTS].max(initial=1))
+    while True:
+        log = recorder(capacity, first, last, held)
+        state, status = _start(plan, log, False, control)
+        needed = int(log.window[COUNT]) - held
+        if needed <= capacity:
+            break
+        if capacity < most_events:
+            capacity = min(most_events, needed)
+        else:
+            last = first + max(1, min((last - first) // 2, (last - first) * capacity // needed))
+            if last == first + 1:
+                capacity = most_events = needed
+    finished = status == _FINISHED
+    if finished:
+        last = min(last, int(state.clock[OUTPUT_END]) - 1 + plan.ports.latency_cycles)
+    rows = log.rows[: int(log.window[COUNT])]
+    return EventLog(rows=rows[rows[:, KIND] != VACANT], first=first, last=last, finished=finished)
+
+
+def _start(plan: Plan, log: Recorder, skip_repetitions: bool, control: Control | None) -> tuple[State, int]:
+    """Run a plan to its end, or to that of the log's window."""
+    control = control or Control()
+    plan.check_range()
+    most_steps = int(plan.tiles[:, STEPS].max(initial=1))
+    state = empty_state(plan, most_steps)
+    finder = new_finder(empty_state(plan, most_steps), empty_state(plan, most_steps))
+    status = _run(program_of(plan), state, finder, log, skip_repetitions, control.words)
+    if status == _STOPPED:
+        raise Interrupted
+    if status == _STUCK:
+        raise RuntimeError("plan: a stream's items and what its teams need contradict each other")
+    return state, status
+
+
 @kernel
-def _run(p: Program, s: State, finder: Finder, skip_repetitions: bool, control: Ints) -> int:
-    """Run the program to its end. Modifies s, finder and control[PROGRESS] in place; returns a status.
+def _run(p: Program, s: State, finder: Finder, log: Recorder, skip_repetitions: bool, control: Ints) -> int:
+    """Run the program to its end, or to that of the log's window.
+
+    Modifies s, finder, log and control[PROGRESS] in place; returns a status.
 
     One long function: Numba counts references to every array of a tuple that it passes on, which costs more than
     an event does.
@@ -177,6 +238,8 @@ def _run(p: Program, s: State, finder: Finder, skip_repetitions: bool, control: 
     team, need, stream, head, turn, clock = s.team, s.need, s.stream, s.head, s.turn, s.clock
     slot_item, slot_ready, slot_pending = s.slot_item, s.slot_ready, s.slot_pending
     sums_free, output_end, core_cycles = s.sums_free, s.output_end, s.core_cycles
+    logged, window, written = log.rows, log.window, s.written
+    logging = len(logged) > 0
     team_count, operand_count, queue_count = len(teams), team_streams.shape[1], len(queue_streams)
 
     for t in range(team_count):
@@ -185,13 +248,18 @@ def _run(p: Program, s: State, finder: Finder, skip_repetitions: bool, control: 
         if teams[t, TEAM_TILE_LO] < teams[t, TEAM_TILE_HI]:
             team[t, WAVE] = tiles[teams[t, TEAM_TILE_LO], WAVE_LO]
             team[t, STATUS] = MOVED
+            if tiles[team[t, TILE], WAVE_LO] == tiles[team[t, TILE], WAVE_HI]:
+                _pass_empty_tiles(
+                    t, pipeline, write_bw, teams, team, tiles, drain_bytes, sums_free, output_end, clock, written,
+                    logged, window,
+                )  # fmt: skip
         need[t] = -1
     for f in range(len(streams)):
         stream[f, S_TILE] = streams[f, STREAM_TILE_LO]
         stream[f, FREE] = streams[f, SLOTS]
         if streams[f, STREAM_TILE_LO] < streams[f, STREAM_TILE_HI]:
             stream[f, S_WAVE] = tiles[streams[f, STREAM_TILE_LO], WAVE_LO]
-    served = ALL_QUEUES
+    served, status = ALL_QUEUES, _FINISHED
 
     while True:
         if control[STOP]:
@@ -241,10 +309,15 @@ def _run(p: Program, s: State, finder: Finder, skip_repetitions: bool, control: 
             busy, rf = n * waves[wave, BUSY], n * waves[wave, RF]
             team[t, STATUS] = RUNNING
             team[t, END] = start + busy + rf
+            if logging and team[t, END] >= window[FIRST]:
+                place = team[t, REP] * tiles[tile, STEPS] + step
+                note(logged, window, STEPPED, t, wave, tile, start, team[t, END], busy, place)
             for member in range(teams[t, CORES]):
                 core = first_core + member
                 if member >= active:
                     core_cycles[core, IDLE_CYCLES] += team[t, END] - previous
+                    if logging and team[t, END] >= window[FIRST]:
+                        note(logged, window, WAITED, core, IDLE_CYCLES, 0, previous, team[t, END], 0, 0)
                     continue
                 core_cycles[core, BUSY_CYCLES] += busy
                 core_cycles[core, RF_CYCLES] += rf
@@ -261,6 +334,13 @@ def _run(p: Program, s: State, finder: Finder, skip_repetitions: bool, control: 
                 core_cycles[core, SMEM_CYCLES] += operands - previous
                 core_cycles[core, DRAIN_CYCLES] += sums - operands
                 core_cycles[core, SYNC_CYCLES] += start - sums
+                if logging and start >= window[FIRST]:
+                    if operands > previous:
+                        note(logged, window, WAITED, core, SMEM_CYCLES, 0, previous, operands, 0, 0)
+                    if sums > operands:
+                        note(logged, window, WAITED, core, DRAIN_CYCLES, 0, operands, sums, 0, 0)
+                    if start > sums:
+                        note(logged, window, WAITED, core, SYNC_CYCLES, 0, sums, start, 0, 0)
 
         # The heads of the queues (M10): by position; at one position an item a step before an item a wave, then the
         # lower item, then the lower stream.
@@ -300,6 +380,17 @@ def _run(p: Program, s: State, finder: Finder, skip_repetitions: bool, control: 
             if queue >= 0:
                 break
 
+        if logging:
+            # Is all that begins within the window written down?
+            now = end if queue < 0 else min(end, clock[READ_AT] // read_bw)
+            open_waits = False
+            for t in range(team_count):
+                if team[t, STATUS] == WAITING and team[t, PREV_END] < window[LAST]:
+                    open_waits = True
+            if now >= window[LAST] and not open_waits and now < BEYOND:
+                status = _BEYOND_WINDOW
+                break
+
         if queue >= 0 and (ending < 0 or clock[READ_AT] < end * read_bw):
             # A transfer: its bytes, its slot, and the teams that waited for it.
             clock[EVENTS] += 1
@@ -324,6 +415,13 @@ def _run(p: Program, s: State, finder: Finder, skip_repetitions: bool, control: 
             slot_ready[f, slot] = (clock[READ_AT] - 1) // read_bw + latency
             slot_pending[f, slot] = item_sharers[wave, streams[f, ITEM_COLUMN]]
             stream[f, FREE] -= 1
+            if logging:
+                at, ready = clock[READ_AT], slot_ready[f, slot]
+                if ready >= window[FIRST]:
+                    note(logged, window, READ, f, item, slot, at - size, at, ready, wave)
+                else:  # it may lie in its slot for long
+                    held = f * slot_item.shape[1] + slot
+                    write_row(logged, held, READ, f, item, slot, at - size, at, ready, wave)
             for t in range(team_count):
                 o = stream_teams[f, t]
                 if o >= 0 and team[t, STATUS] == WAITING and need[t, o] == item:
@@ -368,16 +466,24 @@ def _run(p: Program, s: State, finder: Finder, skip_repetitions: bool, control: 
                     if slot_pending[f, slot] == 0:
                         slot_item[f, slot] = EMPTY
                         stream[f, FREE] += 1
+                        if logging and end >= window[FIRST]:
+                            note(logged, window, FREED, f, need[t, o], slot, end, end, 0, 0)
+                        elif logging:
+                            logged[f * slot_item.shape[1] + slot, KIND] = VACANT
             if wave + 1 == tiles[tile, WAVE_HI]:  # (M14, M15)
                 n = columns if not wave_ended else tiles[tile, TAIL_COLUMNS]
                 for member in range(active):
                     core = teams[t, FIRST_CORE] + member
                     size = drain_bytes[tile, member] * n
-                    s.written[0] += size
+                    written[0] += size
                     clock[WRITE_AT] = max(clock[WRITE_AT], (end + pipeline) * write_bw) + size
                     output_end[core] = (clock[WRITE_AT] - 1) // write_bw + 1
                     sums_free[core, step] = output_end[core]
                     clock[OUTPUT_END] = max(clock[OUTPUT_END], output_end[core])
+                    if logging and output_end[core] >= window[FIRST]:
+                        at = clock[WRITE_AT]
+                        place = team[t, REP] * tiles[tile, STEPS] + step
+                        note(logged, window, WRITTEN, core, tile, 0, at - size, at, end + pipeline, place)
             team[t, PREV_END] = end
             team[t, STATUS] = MOVED
             team[t, STEP] += 1
@@ -393,6 +499,11 @@ def _run(p: Program, s: State, finder: Finder, skip_repetitions: bool, control: 
                         team[t, STATUS] = DONE
                     else:
                         team[t, WAVE] = tiles[team[t, TILE], WAVE_LO]
+                        if team[t, WAVE] == tiles[team[t, TILE], WAVE_HI]:
+                            _pass_empty_tiles(
+                                t, pipeline, write_bw, teams, team, tiles, drain_bytes, sums_free, output_end, clock,
+                                written, logged, window,
+                            )  # fmt: skip
                 control[PROGRESS] = clock[EVENTS] + clock[EVENTS_ADDED]
                 ahead = clock[READ_AT] - end * read_bw
                 if skip_repetitions and team[t, STATUS] != DONE and worth_a_look(finder.search, team, tiles, t, ahead):
@@ -401,15 +512,23 @@ def _run(p: Program, s: State, finder: Finder, skip_repetitions: bool, control: 
         else:
             break
 
-    # Each core's cycles from its team's last step to the end of the layer (M17).
-    cycles = clock[OUTPUT_END] - 1 + latency
+    # Each core's cycles from its team's last step to the end of the layer, or of the window (M17).
+    cycles = clock[OUTPUT_END] - 1 + latency if status == _FINISHED else window[LAST]
     for t in range(team_count):
         if team[t, STATUS] != DONE:
+            if status == _BEYOND_WINDOW:
+                continue
             return _STUCK
         for core in range(teams[t, FIRST_CORE], teams[t, FIRST_CORE] + teams[t, CORES]):
             drained = max(team[t, PREV_END], output_end[core])
             core_cycles[core, DRAIN_CYCLES] += drained - team[t, PREV_END]
             core_cycles[core, IDLE_CYCLES] += cycles - drained
+            if logging and drained > team[t, PREV_END]:
+                note(logged, window, WAITED, core, DRAIN_CYCLES, 0, team[t, PREV_END], drained, 0, 0)
+            if logging and cycles > drained:
+                note(logged, window, WAITED, core, IDLE_CYCLES, 0, drained, cycles, 0, 0)
+    if status == _BEYOND_WINDOW:
+        return status
     for f in range(len(streams)):
         if stream[f, S_TILE] < streams[f, STREAM_TILE_HI] or stream[f, FREE] < streams[f, SLOTS]:
             return _STUCK
@@ -428,3 +547,33 @@ def _slot_with(slot_item: Ints, f: int, item: int, holding: int, slots: int) -> 
             return slot
         slot = slot + 1 if slot + 1 < slots else 0
     return -1
+
+
+@kernel
+def _pass_empty_tiles(
+    t, pipeline, write_bw, teams, team, tiles, drain_bytes, sums_free, output_end, clock, written, logged, window
+):  # fmt: skip
+    """Take team t, at the start of a tile without waves, on to its next tile with some, or to its end (M25).
+
+    Modifies team, the state of the write port and the log. Cold: `_run` has the same lines for tiles with waves.
+    """
+    while tiles[team[t, TILE], WAVE_LO] == tiles[team[t, TILE], WAVE_HI]:
+        tile = team[t, TILE]
+        for repetition in range(tiles[tile, REPEAT]):
+            for member in range(tiles[tile, ACTIVE]):
+                core, size = teams[t, FIRST_CORE] + member, drain_bytes[tile, member] * tiles[tile, TAIL_COLUMNS]
+                request = team[t, PREV_END] + pipeline
+                written[0] += size
+                clock[WRITE_AT] = max(clock[WRITE_AT], request * write_bw) + size
+                output_end[core] = (clock[WRITE_AT] - 1) // write_bw + 1
+                sums_free[core, 0] = output_end[core]
+                clock[OUTPUT_END] = max(clock[OUTPUT_END], output_end[core])
+                if len(logged) > 0 and output_end[core] >= window[FIRST]:
+                    at = clock[WRITE_AT]
+                    place = repetition * tiles[tile, STEPS]
+                    note(logged, window, WRITTEN, core, tile, 0, at - size, at, request, place)
+        team[t, TILE] += 1
+        if team[t, TILE] == teams[t, TEAM_TILE_HI]:
+            team[t, STATUS] = DONE
+            break
+        team[t, WAVE] = tiles[team[t, TILE], WAVE_LO]

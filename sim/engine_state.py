@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .plan import QUEUE, SLOTS, Ints, Plan
+from .plan import QUEUE, SLOTS, Ints, Plan, SmallInts
 
 # Causes of a core-cycle, columns of State.core_cycles, in the order of M17.
 CAUSES = ("busy", "stall_rf", "idle", "stall_smem", "stall_drain", "stall_sync")
@@ -31,7 +31,7 @@ BEYOND = 1 << 62
 
 
 class Program(NamedTuple):
-    """A plan as the kernels see it; `Plan` documents the arrays. All int64."""
+    """A plan as the kernels see it; `Plan` documents the arrays."""
 
     columns: int
     read_bytes_per_cycle: int
@@ -46,11 +46,11 @@ class Program(NamedTuple):
     queue_priority: Ints
     tiles: Ints
     drain_bytes: Ints
-    waves: Ints
-    item_bytes: Ints
-    item_metadata_bytes: Ints
-    item_sharers: Ints
-    advance: Ints
+    waves: SmallInts
+    item_bytes: SmallInts
+    item_metadata_bytes: SmallInts
+    item_sharers: SmallInts
+    advance: SmallInts
 
 
 class State(NamedTuple):

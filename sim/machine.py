@@ -63,6 +63,20 @@ class RegisterFile(_Section, frozen=True):
     read_bytes_per_cycle: int = _count("port towards the MACs; 0 = no limit", "B/cycle", least=0)
 
 
+class Dstc(_Section, frozen=True):
+    """What only the dual-side tensor core has (docs/microarchitecture.md, section 6)."""
+
+    tile_rows: int = _count("rows of a core's tile of sums", "", most=64)
+    tile_columns: int = _count("columns of a core's tile of sums", "", most=64)
+    accumulator_bytes: int = _count("accumulation buffer a core", "B", most=1 << 20)
+    accumulator_values_per_cycle: int = _count("sums read, and as many written, a cycle", "")
+    slice_positions: int = _count("positions of K a slice", "", most=4096)
+    slice_slots: int = _count("slices a core holds of each operand", "", most=64)
+    step_rows: int = _count("weights an outer-product step multiplies", "", most=64)
+    step_columns: int = _count("activations it multiplies them with", "", most=64)
+    core_columns: int = _count("cores side by side along columns; the others are stacked along rows", "", most=64)
+
+
 class Machine(_Section, frozen=True):
     """A machine: SMEM, register files, tensor cores (paper, section III-E).
 
@@ -80,6 +94,7 @@ class Machine(_Section, frozen=True):
     smem: Smem
     core: Core
     rf: RegisterFile
+    dstc: Dstc
 
     @model_validator(mode="after")
     def _tile_is_whole_chunks(self) -> Machine:
@@ -169,6 +184,7 @@ def describe(machine: Machine) -> list[tuple[str, object, str, str]]:
         ("smem.", machine.smem),
         ("core.", machine.core),
         ("rf.", machine.rf),
+        ("dstc.", machine.dstc),
     ]:
         for name, info in type(section).model_fields.items():
             value = getattr(section, name)

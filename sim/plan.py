@@ -7,10 +7,11 @@ Teams, streams, queues
 ----------------------
 A *team* is a group of neighbouring cores in lockstep (a sharing set). It runs its rows of `tiles` one after
 another, each `repeat` times; a tile runs its rows of `waves`; a wave takes as many steps as the tile has chunks.
-A *stream* brings operands to the teams that share it, in order, into its slots. It walks rows of `tiles` and
-`waves` of its own (a team's, where the stream is a team's own), with one item a step or one a wave. A *queue* is a
-fixed order of reads over one or several streams; its head waits for its slot, and nothing overtakes it. Queues
-of a lower `priority` number go first at the read port, round robin among equals.
+A tile without waves takes no time, and its outputs are written when the tile before it
+ends. A *stream* brings operands to the teams that share it, in order, into its slots. It walks rows of `tiles` and of
+the item tables of its own (a team's, where the stream is a team's own), with one item a step or one a wave. A *queue*
+is a fixed order of reads over one or several streams; its head waits for its slot, and nothing overtakes it. Queues of
+a lower `priority` number go first at the read port, round robin among equals.
 
 docs/microarchitecture.md holds the law; M-numbers in the code name its rules.
 """
@@ -23,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
+SmallInts = npt.NDArray[np.int32]  # of the tables with a row for every wave or item, which can be long
 
 # Columns of Plan.tiles.
 REPEAT, WAVE_LO, WAVE_HI, STEPS, TAIL_COLUMNS, ACTIVE, PERIOD, PERIODIC_HI = range(8)
@@ -85,13 +87,14 @@ class Plan:
         w + PERIOD of [lo, PERIODIC_HI) are equal in every wave table (0: nothing is known).
     drain_bytes : int64, (tiles, members)
         Bytes each member writes per column of the tile.
-    waves : int64, (waves, 2)
+    waves : int32, (waves, 2)
         Busy and register-file-stall cycles per column.
-    item_bytes, item_metadata_bytes : int64, (waves, item columns)
-        Size of a stream's item of that wave, and how much of it is metadata; per column for an item a step.
-    item_sharers : int64, (waves, item columns)
+    item_bytes, item_metadata_bytes : int32, (items, item columns)
+        Size of a stream's item of that wave of the stream's tiles, and how much of it is metadata; per column for an
+        item a step.
+    item_sharers : int32, (items, item columns)
         Teams that need the item; its slot is freed when all of them are done.
-    advance : int64, (waves, operands)
+    advance : int32, (waves, operands)
         By how many items of the operand's stream this wave moves on from the one before (1 unless it skips some).
     """
 
@@ -104,17 +107,17 @@ class Plan:
     queue_priority: Ints
     tiles: Ints
     drain_bytes: Ints
-    waves: Ints
-    item_bytes: Ints
-    item_metadata_bytes: Ints
-    item_sharers: Ints
-    advance: Ints
+    waves: SmallInts
+    item_bytes: SmallInts
+    item_metadata_bytes: SmallInts
+    item_sharers: SmallInts
+    advance: SmallInts
 
     @property
     def compute_bound_cycles(self) -> int:
         """Step cycles of the busiest core, stall_rf included (hardware.md section 6)."""
         cycles = [0] * self.cores
-        sums = _prefix_sums(self.waves.sum(axis=1))
+        sums = _prefix_sums(self.waves.sum(axis=1, dtype=np.int64))
         for first, count, lo, hi in self.teams.tolist():
             for tile in self.tiles[lo:hi].tolist():
                 tile_cycles = tile[REPEAT] * self._tile_columns(tile) * (sums[tile[WAVE_HI]] - sums[tile[WAVE_LO]])
@@ -140,7 +143,7 @@ class Plan:
             for tile in self.tiles[stream[STREAM_TILE_LO] : stream[STREAM_TILE_HI]].tolist():
                 times = tile[REPEAT] * (self._tile_columns(tile) if stream[PER_STEP] else 1)
                 longest += times * (column[tile[WAVE_HI]] - column[tile[WAVE_LO]])
-        busy = _prefix_sums(self.waves.sum(axis=1))
+        busy = _prefix_sums(self.waves.sum(axis=1, dtype=np.int64))
         for _, _, lo, hi in self.teams.tolist():
             for tile, drain in zip(self.tiles[lo:hi].tolist(), self.drain_bytes[lo:hi].tolist(), strict=True):
                 waves, columns = tile[WAVE_HI] - tile[WAVE_LO], self._tile_columns(tile)
@@ -153,8 +156,22 @@ class Plan:
         return (tile[STEPS] - 1) * self.columns + tile[TAIL_COLUMNS]
 
 
-def _prefix_sums(values: Ints) -> list[int]:
-    return [0, *np.cumsum(values).tolist()]
+def small_ints(values: npt.ArrayLike) -> SmallInts:
+    """The same numbers as int32, for the tables of a plan.
+
+    Raises
+    ------
+    OverflowError
+        One of them does not fit.
+    """
+    wide = np.asarray(values, np.int64)
+    if wide.size and max(-int(wide.min()), int(wide.max())) >= 1 << 31:
+        raise OverflowError(f"a wave or transfer of {int(wide.max()):.3g}: too large for the engine's 32-bit tables")
+    return wide.astype(np.int32)
+
+
+def _prefix_sums(values: npt.NDArray[np.integer]) -> list[int]:
+    return [0, *np.cumsum(values, dtype=np.int64).tolist()]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,8 +179,10 @@ class Lowered:
     """A plan with the counts that follow from it in closed form.
 
     macs_issued : MAC slots driven. mux_selections : selections of the activation-selection unit. resident_bytes : the
-    weights as stored, once, with their metadata. The rest in bytes too; `docs/microarchitecture.md` section 5 defines
-    each. `weight_streams` and `activation_streams` tell the plan's streams apart.
+    weights as stored, once, with their metadata. The rest in bytes too; `docs/microarchitecture.md` sections 5 and 6
+    define each. `weight_streams` and `activation_streams` tell the plan's streams apart. `item_slices` : int64,
+    (items,) or None, says what each row of the item tables is where their order does not: dstc's (band * turns +
+    turn) * slices + slice.
     """
 
     plan: Plan
@@ -178,3 +197,4 @@ class Lowered:
     rf_write_bytes: int
     accumulator_read_bytes: int
     accumulator_write_bytes: int
+    item_slices: Ints | None

@@ -74,7 +74,7 @@ class GroupResult:
         """Join what the plan says with what the engine measured."""
         plan = lowered.plan
         read, metadata = timing.stream_bytes, timing.stream_metadata_bytes
-        weights = list(lowered.weight_streams)
+        weights, activations = list(lowered.weight_streams), list(lowered.activation_streams)
         read_bytes = int(read.sum())
         bounds = (
             -(-read_bytes // plan.ports.read_bytes_per_cycle),
@@ -91,7 +91,7 @@ class GroupResult:
             smem_write_bytes=timing.smem_write_bytes,
             weight_bytes=int(read[weights].sum() - metadata[weights].sum()),
             metadata_bytes=int(metadata.sum()),
-            activation_bytes=int(read[list(lowered.activation_streams)].sum()),
+            activation_bytes=int(read[activations].sum() - metadata[activations].sum()),
             macs_issued=lowered.macs_issued,
             mux_selections=lowered.mux_selections,
             rf_read_bytes=lowered.rf_read_bytes,
@@ -128,7 +128,7 @@ class LayerResult:
     """One layer on one architecture: a row of results.csv.
 
     nm, block : what the weights look like ("dense" and "none" without). macs_effectual : multiplications with both
-    operands nonzero. baseline_cycles : the dense machine's cycles.
+    operands nonzero. input_bytes : the input map as it lies in the SMEM. baseline_cycles : the dense machine's cycles.
     """
 
     layer: Layer
@@ -143,6 +143,7 @@ class LayerResult:
     requested_sparsity: float | None
     note: str
     macs_effectual: int
+    input_bytes: int
     baseline_cycles: int
 
     @property
@@ -158,9 +159,7 @@ class LayerResult:
     @property
     def smem_needed_bytes(self) -> int:
         """Bytes of input map, stored weights and results: what "everything is resident in SMEM" takes."""
-        layer, machine = self.layer, self.machine
-        inputs = layer.batch * layer.in_height * layer.in_width * layer.in_channels * machine.operand_bytes
-        return inputs + self.group.resident_bytes + self.group.smem_write_bytes
+        return self.input_bytes + self.group.resident_bytes + self.group.smem_write_bytes
 
     def row(self) -> dict[str, object]:
         """The row of results.csv, columns in the order of `COLUMNS`."""

@@ -11,25 +11,29 @@ from pathlib import Path
 import numpy as np
 
 from ..formats import FormatError, PackedLayer, PackedModel, Pattern, parse_nm, read_model
-from .activations import Activations, count_activations, draw_activations
+from .activations import Activations, GroupActivations, NoZeros, draw_activations, given_activations
 from .arch_spec import ArchSpec, load_arch
 from .archs import ARCHITECTURES, BASELINE, Architecture
-from .archs.base import Setup
+from .archs.base import LoweredInput, Masks, Setup
 from .control import Control
 from .engine import run
 from .errors import InputError
 from .layer import Layer
 from .machine import Machine
+from .plan import Lowered
 from .result import GroupResult, LayerResult, Results
 from .weights import Weights
 from .workload import (
     LayerPattern,
     PatternRequest,
+    few,
     layer_of_packed,
     packed_layer,
+    packed_unstructured_weights,
     packed_weights,
     resolve_patterns,
     synthetic_weights,
+    unstructured_weights,
 )
 
 DEFAULT_ARCHS = tuple(ARCHITECTURES)
@@ -39,8 +43,24 @@ DEFAULT_SPARSITY = 0.9
 # groups with patterns of their own, beyond which drawing them would take an hour.
 LARGEST_S, LARGEST_K, LARGEST_DRAWN = 1 << 24, 1 << 22, 1 << 32
 LARGEST_INPUT, LARGEST_GROUPS = 1 << 40, 1 << 16
+# For an architecture that reads bitmaps: input values, and steps of all cores over a group, in gigabytes again.
+LARGEST_MAP, LARGEST_STEPS = 1 << 35, 1 << 27
 
 Progress = Callable[[Layer, int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GroupRun:
+    """What an observer of a simulation sees: a layer's first convolution group on one architecture.
+
+    index : place of the layer in the network. cycles : of this group. lowered : the plan that took them.
+    """
+
+    layer: Layer
+    index: int
+    spec: ArchSpec
+    lowered: Lowered
+    cycles: int
 
 
 def simulate(
@@ -59,6 +79,7 @@ def simulate(
     skip_repetitions: bool = True,
     progress: Progress | None = None,
     notice: Callable[[str], None] | None = None,
+    observer: Callable[[GroupRun], None] | None = None,
     control: Control | None = None,
 ) -> Results:
     """Simulate every layer on every architecture.
@@ -87,6 +108,8 @@ def simulate(
         Called with (layer, layers done, layers in all): once everything is found to be in order, and after each layer.
     notice : callable, optional
         Called with a line about what was understood otherwise than it may have been meant.
+    observer : callable, optional
+        Called with each layer's first group on each architecture, from the thread that simulates the layer.
     control : Control, optional
         For another thread to stop the run.
 
@@ -125,9 +148,11 @@ def simulate(
         raise InputError("nothing to simulate: there are no layers")
     tasks = _tasks(layers, specs, model, _request(nm, block, sparsity, all_layers), activation_sparsity, seed)
     if notice and model is not None:
-        _tell_operands([packed_layer(layer, model) for layer in layers], specs, notice)
+        packed = [packed_layer(layer, model) for layer in layers]
+        _tell_operands(packed, specs, notice)
+        _tell_masks(packed, specs, notice)
     control = control or Control()
-    work = partial(_simulate_layer, specs=specs, skip_repetitions=skip_repetitions, control=control)
+    work = partial(_simulate_layer, specs=specs, skip_repetitions=skip_repetitions, observer=observer, control=control)
     rows: list[LayerResult] = []
     pool = ThreadPoolExecutor(jobs)
     try:
@@ -150,12 +175,13 @@ def run_group(
     machine: Machine,
     weights: Weights,
     columns: int,
+    activations: LoweredInput | None = None,
     *,
     control: Control | None = None,
     skip_repetitions: bool = True,
 ) -> GroupResult:
-    """Run one convolution group of P = columns on one architecture."""
-    setup = architecture.setup(machine, weights)
+    """Run one convolution group of P = columns on one architecture; None is an input without zeros."""
+    setup = architecture.setup(machine, weights, activations or NoZeros(k=weights.shape[1], columns=columns))
     return _run_setup(setup, machine, weights.shape[0], columns, control, skip_repetitions)
 
 
@@ -164,7 +190,9 @@ class _Task:
     """One layer with all that its simulation needs."""
 
     layer: Layer
+    index: int
     weights: Callable[[], Iterator[tuple[Weights, int]]]
+    unstructured: Callable[[Weights, int], Weights]
     activations: Callable[[Control], Activations]
     requested_sparsity: float | None
     note: str
@@ -219,14 +247,18 @@ def _tasks(
     seed: int,
 ) -> list[_Task]:
     """Settle every layer's weights and activations, and refuse whatever cannot run, before anything does."""
+    keep_map = any(spec.architecture.reads_activation_bitmaps for spec in specs)
     choices: list[LayerPattern | None] = (
         list(resolve_patterns(layers, request)) if model is None else [None] * len(layers)
     )
     tasks = []
     for index, (layer, choice) in enumerate(zip(layers, choices, strict=True)):
         _check_size(layer, choice)
+        _check_bitmaps(layer, specs)
         own = layer.activation_sparsity
-        draw = partial(draw_activations, layer, activation_sparsity if own is None else own, seed, index)
+        zeros = activation_sparsity if own is None else own
+        draw = partial(draw_activations, layer, zeros, seed, index, keep_map=keep_map)
+        twin = partial(_unstructured, None, seed, index)
         if choice is not None:
             pattern = choice.pattern
             weights = partial(synthetic_weights, layer, choice, seed, index)
@@ -235,8 +267,9 @@ def _tasks(
             packed = packed_layer(layer, model)
             pattern = Weights(shape=(layer.s, layer.k), matrix=packed.group_weights[0]).pattern  # that of all groups
             weights = partial(packed_weights, layer, model)
+            twin = partial(_unstructured, packed, seed, index)
             if packed.activations is not None and own is None:
-                draw = partial(_given_activations, layer, packed)
+                draw = partial(_packed_activations, layer, packed, seed, index)
         for spec in specs:
             try:
                 spec.architecture.check(spec.machine, pattern)
@@ -245,7 +278,9 @@ def _tasks(
         tasks.append(
             _Task(
                 layer=layer,
+                index=index,
                 weights=weights,
+                unstructured=twin,
                 activations=lambda control, draw=draw: draw(control=control),
                 requested_sparsity=choice.requested if choice else None,
                 note=choice.note if choice else "",
@@ -261,6 +296,38 @@ def _tell_operands(packed: Iterable[PackedLayer], specs: Sequence[ArchSpec], not
         names = [name for width, name in stored if width != bits]
         if names:
             notice(f"packed weights of {', '.join(names)} are run as {bits}-bit operands (operand_bits)")
+
+
+def _tell_masks(packed: Iterable[PackedLayer], specs: Sequence[ArchSpec], notice: Callable[[str], None]) -> None:
+    """Say so where an architecture that runs unstructured weights finds none in the file."""
+    names = [spec.name for spec in specs if spec.masks == "unstructured"]
+    without = [
+        layer.name
+        for layer in packed
+        if layer.unstructured is None and not isinstance(layer.group_weights[0], np.ndarray)
+    ]
+    if names and without:
+        notice(
+            f"{', '.join(names)}: unstructured weights of the same sparsity are drawn for the {len(without)} pruned "
+            f"layer(s) of which the file has none: {few(without)}"
+        )
+
+
+def _check_bitmaps(layer: Layer, specs: Sequence[ArchSpec]) -> None:
+    """Refuse what would take an architecture that reads bitmaps more memory than it is worth."""
+    for spec in specs:
+        if spec.architecture.reads_activation_bitmaps:
+            dstc = spec.machine.dstc
+            steps = (
+                -(-layer.s // dstc.tile_rows) * -(-layer.p // dstc.tile_columns) * -(-layer.k // dstc.slice_positions)
+            )
+            values = layer.batch * layer.in_height * layer.in_width * layer.in_channels
+            for name, size, most in (("input values", values, LARGEST_MAP), ("steps", steps, LARGEST_STEPS)):
+                if size > most:
+                    raise InputError(
+                        f"{layer.place}{spec.name}: layer {layer.name!r}: {name} = {size}: too large for the bitmaps "
+                        f"of this architecture, must be at most {most}; choose others with --arch"
+                    )
 
 
 def _check_size(layer: Layer, choice: LayerPattern | None) -> None:
@@ -291,55 +358,122 @@ def _padded_weights(layer: Layer, pattern: Pattern) -> int:
     return (-(-layer.s // block) * block) * (-(-layer.k // block) * block)
 
 
-def _given_activations(layer: Layer, packed: PackedLayer, *, control: Control) -> Activations:
-    return count_activations(layer, packed.nonzero_activations())
+def _packed_activations(layer: Layer, packed: PackedLayer, seed: int, index: int, *, control: Control) -> Activations:
+    return given_activations(layer, packed.nonzero_activations(), packed.int8_activations(), seed, index)
+
+
+def _unstructured(packed: PackedLayer | None, seed: int, index: int, weights: Weights, group: int) -> Weights:
+    """The unstructured twin of a group's weights: the packed file's, or drawn."""
+    own = packed_unstructured_weights(packed, group) if packed else None
+    return own or unstructured_weights(weights, seed, index, group)
+
+
+class _Tally:
+    """What a layer's weights of one kind are, over its groups."""
+
+    def __init__(self) -> None:
+        self.nonzeros, self.effectual = 0, 0
+        self._masks: set[str] = set()
+        self._last: Weights | None = None
+
+    def add(self, weights: Weights, inputs: Sequence[GroupActivations]) -> None:
+        """Add groups of these inputs that have these weights."""
+        self.nonzeros += weights.nonzeros * len(inputs)
+        self.effectual += sum(int(np.dot(weights.column_nonzeros, own.nonzeros())) for own in inputs)
+        self._masks.add(weights.mask)
+        self._last = weights
+
+    @property
+    def mask(self) -> str:
+        """What they look like; unstructured if groups differ."""
+        return next(iter(self._masks)) if len(self._masks) == 1 else "unstructured"
+
+    @property
+    def pattern(self) -> Pattern:
+        """The pattern of all groups."""
+        assert self._last is not None
+        return self._last.pattern
+
+
+class _Runner:
+    """Runs the groups of one layer; equal set-ups on equal machines once."""
+
+    def __init__(self, layer: Layer, skip_repetitions: bool, control: Control) -> None:
+        self._layer, self._skip_repetitions, self._control = layer, skip_repetitions, control
+        self._known: dict[tuple[Machine, Setup], GroupResult] = {}
+
+    def run(
+        self, architecture: Architecture, machine: Machine, weights: Weights, inputs: Sequence[GroupActivations]
+    ) -> list[tuple[GroupResult, int]]:
+        """Run the groups of these inputs, which have the same weights: (result, how many groups have it)."""
+        if not architecture.reads_activation_bitmaps:
+            return [(self._run(architecture.setup(machine, weights, inputs[0]), machine), len(inputs))]
+        return [(self._run(architecture.setup(machine, weights, own), machine), 1) for own in inputs]
+
+    def _run(self, setup: Setup, machine: Machine) -> GroupResult:
+        if (machine, setup) not in self._known:
+            self._known[machine, setup] = _run_setup(
+                setup, machine, self._layer.s, self._layer.p, self._control, self._skip_repetitions
+            )
+        return self._known[machine, setup]
 
 
 def _simulate_layer(
-    task: _Task, *, specs: Sequence[ArchSpec], skip_repetitions: bool, control: Control
+    task: _Task,
+    *,
+    specs: Sequence[ArchSpec],
+    skip_repetitions: bool,
+    observer: Callable[[GroupRun], None] | None,
+    control: Control,
 ) -> list[LayerResult]:
     layer, activations = task.layer, task.activations(control)
+    runner = _Runner(layer, skip_repetitions, control)
     parts: dict[int, list[tuple[GroupResult, int]]] = {index: [] for index in range(len(specs))}
-    baseline: dict[Machine, list[tuple[GroupResult, int]]] = {}
-    known: dict[tuple[Machine, Setup], GroupResult] = {}
-
-    def run_on(architecture: Architecture, machine: Machine, weights: Weights) -> GroupResult:
-        setup = architecture.setup(machine, weights)
-        if (machine, setup) not in known:
-            known[machine, setup] = _run_setup(setup, machine, layer.s, layer.p, control, skip_repetitions)
-        return known[machine, setup]
-
-    nonzeros, effectual, group, weights, masks = 0, 0, 0, None, set()
+    baseline: dict[Machine, list[tuple[GroupResult, int]]] = {spec.machine: [] for spec in specs}
+    tallies: dict[Masks, _Tally] = {spec.masks: _Tally() for spec in specs}
+    group = 0
     for weights, times in task.weights():
-        masks.add(weights.mask)
-        nonzeros += weights.nonzeros * times
-        for index in range(group, group + times):
-            effectual += int(np.dot(weights.column_nonzeros, activations.of_group(index, layer.groups)))
-        group += times
+        inputs = [activations.of_group(index) for index in range(group, group + times)]
+        own = {masks: weights if masks == "given" else task.unstructured(weights, group) for masks in tallies}
+        for masks, tally in tallies.items():
+            tally.add(own[masks], inputs)
         for index, spec in enumerate(specs):
-            parts[index].append((run_on(spec.architecture, spec.machine, weights), times))
-        for machine in {spec.machine for spec in specs}:
-            baseline.setdefault(machine, []).append((run_on(ARCHITECTURES[BASELINE], machine, weights), times))
-    assert weights is not None
-    mask = weights.mask if len(masks) == 1 else "unstructured"
+            parts[index] += runner.run(spec.architecture, spec.machine, own[spec.masks], inputs)
+            if observer and group == 0:
+                lowered = spec.architecture.setup(spec.machine, own[spec.masks], inputs[0]).lower(
+                    spec.machine, layer.s, layer.p
+                )
+                cycles = parts[index][0][0].cycles
+                observer(GroupRun(layer=layer, index=task.index, spec=spec, lowered=lowered, cycles=cycles))
+        for machine, runs in baseline.items():
+            runs += runner.run(ARCHITECTURES[BASELINE], machine, weights, inputs)
+        group += times
     return [
         LayerResult(
             layer=layer,
             arch=spec.name,
             machine=spec.machine,
             group=GroupResult.sum(parts[index]),
-            mask=mask,
-            nm=weights.pattern.nm,
-            block="none" if weights.pattern.block is None else str(weights.pattern.block),
-            weight_sparsity=1 - nonzeros / layer.weights,
+            mask=tallies[spec.masks].mask,
+            nm=tallies[spec.masks].pattern.nm,
+            block=str(tallies[spec.masks].pattern.block or "none"),
+            weight_sparsity=1 - tallies[spec.masks].nonzeros / layer.weights,
             activation_sparsity=activations.sparsity,
             requested_sparsity=task.requested_sparsity,
             note=task.note,
-            macs_effectual=effectual,
+            macs_effectual=tallies[spec.masks].effectual,
+            input_bytes=_input_bytes(spec, activations),
             baseline_cycles=GroupResult.sum(baseline[spec.machine]).cycles,
         )
         for index, spec in enumerate(specs)
     ]
+
+
+def _input_bytes(spec: ArchSpec, activations: Activations) -> int:
+    """A layer's input as it lies in the SMEM: whole, or nonzeros under a bitmap."""
+    if not spec.architecture.reads_activation_bitmaps:
+        return activations.values * spec.machine.operand_bytes
+    return (activations.values - activations.zeros) * spec.machine.operand_bytes + -(-activations.values // 8)
 
 
 def _run_setup(

@@ -48,6 +48,12 @@ class Weights:
             raise TypeError(f"weights of pattern {self.pattern} have no blocks")
         return self.matrix.block_cols
 
+    def nonzero(self) -> npt.NDArray[np.bool_]:
+        """Where the weights are not zero: bool, (S, K)."""
+        if self.matrix is None:
+            return np.ones(self.shape, np.bool_)
+        return (self.matrix if isinstance(self.matrix, np.ndarray) else self.matrix.decode()) != 0
+
     @cached_property
     def column_nonzeros(self) -> npt.NDArray[np.int64]:
         """Nonzero weights at each position of K, (K,), channel fastest."""

@@ -19,6 +19,7 @@ from ..formats import (
     Pattern,
     PatternError,
     blocks_to_keep,
+    draw_unstructured,
     draw_weights,
 )
 from ..formats.pattern import SPARSITY_TOLERANCE
@@ -155,6 +156,23 @@ def packed_weights(layer: Layer, model: PackedModel) -> Iterator[tuple[Weights, 
         yield Weights(shape=(layer.s, layer.k), matrix=matrix), 1
 
 
+def unstructured_weights(weights: Weights, seed: int, index: int, group: int) -> Weights:
+    """Weights of the same sparsity without structure; weights that have none are their own."""
+    if weights.mask in ("dense", "unstructured"):
+        return weights
+    return Weights(shape=weights.shape, matrix=draw_unstructured(weights.shape, weights.nonzeros, seed, index, group))
+
+
+def packed_unstructured_weights(packed: PackedLayer, group: int) -> Weights | None:
+    """The unstructured twin that a packed file has of a group's weights, if it has one."""
+    if packed.unstructured is None:
+        return None
+    shape = _shape(packed.group_weights[group])
+    rows = packed.unstructured if packed.groups == 1 else packed.unstructured[group]
+    mask = np.unpackbits(rows, axis=1, count=shape[1], bitorder="little").astype(np.bool_)
+    return Weights(shape=shape, matrix=_channel_fastest(mask, packed))
+
+
 def packed_layer(layer: Layer, model: PackedModel) -> PackedLayer:
     """The layer of a packed file that a row of the layer table stands for.
 
@@ -168,7 +186,8 @@ def packed_layer(layer: Layer, model: PackedModel) -> PackedLayer:
     try:
         packed = model[name]
     except KeyError:
-        raise InputError(f"{layer.place}{model.path}: no layer {name!r} in the file; it has {_few(model)}") from None
+        known = few([packed.name for packed in model.layers])
+        raise InputError(f"{layer.place}{model.path}: no layer {name!r} in the file; it has {known}") from None
     for column, value in (("NM", layer.nm), ("Block", layer.block), ("Weight Sparsity", layer.weight_sparsity)):
         if value is not None:
             raise InputError(f"{where}: column {column!r}: the weights of {model.path} have their own pattern")
@@ -251,6 +270,6 @@ def _channel_fastest(matrix: np.ndarray, packed: PackedLayer) -> np.ndarray:
     return np.ascontiguousarray(matrix.reshape(s, k // taps, taps).transpose(0, 2, 1)).reshape(s, k)
 
 
-def _few(model: PackedModel) -> str:
-    names = [layer.name for layer in model.layers]
+def few(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

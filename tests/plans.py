@@ -34,7 +34,7 @@ def make_plan(
     cores = max(first + count for first, count, _, _ in teams)
     members = max(count for _, count, _, _ in teams)
     drains = [[drain] * members] * len(tiles) if isinstance(drain, int) else drain
-    items = np.array([w["items"] for w in waves], np.int64)
+    items = np.array([w["items"] for w in waves], np.int32)
     queues = 1 + max(row[0] for row in streams)
     return Plan(
         cores=cores,
@@ -48,11 +48,11 @@ def make_plan(
         queue_priority=np.array(priority or [0] * queues, np.int64),
         tiles=np.array(tiles, np.int64),
         drain_bytes=np.array(drains, np.int64),
-        waves=np.array([w["busy"] for w in waves], np.int64),
+        waves=np.array([w["busy"] for w in waves], np.int32),
         item_bytes=items,
         item_metadata_bytes=np.zeros_like(items),
-        item_sharers=np.array([w["sharers"] for w in waves], np.int64),
-        advance=np.array([w["advance"] for w in waves], np.int64),
+        item_sharers=np.array([w["sharers"] for w in waves], np.int32),
+        advance=np.array([w["advance"] for w in waves], np.int32),
     )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from . import crisp_stc, dense, stc
+from . import crisp_stc, dense, dstc, stc
 from .base import Architecture
 
 ARCHITECTURES: dict[str, Architecture] = {
-    arch.name: arch for arch in (dense.ARCHITECTURE, stc.ARCHITECTURE, crisp_stc.ARCHITECTURE)
+    arch.name: arch for arch in (dense.ARCHITECTURE, stc.ARCHITECTURE, dstc.ARCHITECTURE, crisp_stc.ARCHITECTURE)
 }
 
 BASELINE = "dense"

@@ -1,19 +1,30 @@
-"""What an architecture is: a name, and a way to set its machine up for one convolution group."""
+"""What an architecture is: a name, the weights it is given, and a way to set its machine up for a convolution group."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from ...formats.pattern import Pattern
+from ..bitmaps import Counts
 from ..machine import Machine
 from ..plan import Lowered
 from ..weights import Weights
 
+Masks = Literal["given", "unstructured"]
+
+
+class LoweredInput(Protocol):
+    """The lowered input X[K, P] of a convolution group, as far as it decides cycles."""
+
+    def tile_counts(self, tile_columns: int) -> Counts:
+        """Nonzeros of each tile of columns at each position of K: uint8, (ceil(P / tile_columns), K)."""
+        ...
+
 
 class Setup(Protocol):
-    """A machine set up for one group's weights. Equal set-ups run alike, and are run once."""
+    """A machine set up for one group's operands. Equal set-ups run alike, and are run once."""
 
     @property
     def mode(self) -> str:
@@ -40,12 +51,18 @@ class Architecture:
     summary : str
         One sentence for `crispsim archs`.
     setup : callable
-        Sets the machine up for a group's weights; raises InputError where it cannot run them.
+        Sets the machine up for a group's weights and input; raises InputError where it cannot run them.
     check : callable
         Raises InputError where the machine cannot run this pattern, before any weights are there.
+    masks : {"given", "unstructured"}
+        Whether it runs the weights given, or unstructured ones of the same sparsity.
+    reads_activation_bitmaps : bool
+        Whether its cycles depend on where the input is zero, and it keeps the input in compressed form.
     """
 
     name: str
     summary: str
-    setup: Callable[[Machine, Weights], Setup]
+    setup: Callable[[Machine, Weights, LoweredInput], Setup]
     check: Callable[[Machine, Pattern], None]
+    masks: Masks = "given"
+    reads_activation_bitmaps: bool = False

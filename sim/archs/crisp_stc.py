@@ -8,13 +8,13 @@ from ...formats.pattern import Pattern
 from ..errors import InputError
 from ..machine import Machine
 from ..weights import Weights
-from .base import Architecture
+from .base import Architecture, LoweredInput
 from .dense import all_positions
 from .stationary import Stationary, column_tile_of
 
 
-def _setup(machine: Machine, weights: Weights) -> Stationary:
-    pattern, (_, k) = weights.pattern, weights.shape
+def _setup(machine: Machine, weights: Weights, _: LoweredInput) -> Stationary:
+    pattern, k = weights.pattern, weights.shape[1]
     if pattern.block is None:
         return all_positions(machine, k, n=pattern.n, m=pattern.m)
     block_cols = weights.block_cols

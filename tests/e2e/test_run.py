@@ -63,7 +63,9 @@ def test_out_holds_results_summary_and_config(small, tmp_path, capsys):
 
     rows = read_csv(out / "results.csv")
     assert tuple(rows[0]) == COLUMNS
-    assert [(row["layer"], row["arch"]) for row in rows[:3]] == [("first", a) for a in ("dense", "stc", "crisp-stc")]
+    assert [(row["layer"], row["arch"]) for row in rows[:4]] == [
+        ("first", a) for a in ("dense", "stc", "dstc", "crisp-stc")
+    ]
     for row in rows:
         causes = ("busy", "stall_drain", "stall_smem", "stall_rf", "stall_sync", "idle")
         assert sum(int(row[f"{cause}_core_cycles"]) for cause in causes) == 4 * int(row["cycles"])
@@ -116,8 +118,8 @@ def test_the_same_seed_writes_the_same_bytes(small, tmp_path):
 def test_json_is_the_only_thing_on_standard_output(small, capsys):
     assert crispsim(["run", "--layer-csv", str(small), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert len(document["rows"]) == 12
-    assert set(document["totals"]) == {"dense", "stc", "crisp-stc"}
+    assert len(document["rows"]) == 16
+    assert set(document["totals"]) == {"dense", "stc", "dstc", "crisp-stc"}
 
 
 def test_an_arch_file_has_a_name_and_a_machine_of_its_own(small, tmp_path):
@@ -249,7 +251,7 @@ def test_interrupted_runs_leave_nothing_and_say_130(tmp_path):
     (tmp_path / "long.csv").write_text("Layer, M, N, K\nlong, 400000000, 64, 576\n")  # minutes of drawing activations
     code = "from crispsim.cli.entry import main; print('ready', flush=True); main()"
     process = subprocess.Popen(
-        [sys.executable, "-c", code, "run", "--layer-csv", "long.csv", "--out", "out"],
+        [sys.executable, "-c", code, "run", "--layer-csv", "long.csv", "--arch", "dense", "--out", "out"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

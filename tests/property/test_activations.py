@@ -1,5 +1,7 @@
 """Drawn activations against plain loops: the same map, lowered position by position."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from crispsim.formats.rng import random_word, stream_key
 from crispsim.sim import Layer
-from crispsim.sim.activations import count_activations, draw_activations
+from crispsim.sim.activations import draw_activations, given_activations
 
 pytestmark = pytest.mark.kernel
 
@@ -66,10 +68,65 @@ def test_draws_equal_plain_loops(layer, sparsity, seed):
 @given(layers(), st.integers(0, 3))
 def test_a_given_map_is_counted_as_plain_loops_do(layer, seed):
     nonzero = np.random.default_rng(seed).random((layer.in_height, layer.in_width, layer.in_channels)) < 0.6
-    counted = count_activations(layer, nonzero)
+    counted = given_activations(layer, nonzero, None, seed)
     every_sample = np.broadcast_to(nonzero, (layer.batch, *nonzero.shape))
     np.testing.assert_array_equal(counted.nonzeros, naive_count(layer, every_sample))
     assert counted.sparsity == pytest.approx(1 - nonzero.mean())
+
+
+def naive_lowered(layer, nonzero, group):
+    """X[K, P] of a group, bool: every column looks at every position."""
+    channels = layer.in_channels // layer.groups
+    lowered = np.zeros((layer.k, layer.p), bool)
+    for p in range(layer.p):
+        sample, at = divmod(p, layer.out_height * layer.out_width)
+        y, x = divmod(at, layer.out_width)
+        for k in range(layer.k):
+            tap, channel = divmod(k, channels)
+            h = y * layer.stride_h + tap // layer.kernel_w * layer.dilation_h - layer.pad_h
+            w = x * layer.stride_w + tap % layer.kernel_w * layer.dilation_w - layer.pad_w
+            if 0 <= h < layer.in_height and 0 <= w < layer.in_width:
+                lowered[k, p] = nonzero[sample, h, w, group * channels + channel]
+    return lowered
+
+
+@given(layers(), st.sampled_from([1, 9, 64, 75, 130]), st.integers(1, 64), st.integers(0, 3))
+def test_tiles_are_counted_on_the_bitmap_as_plain_loops_do(layer, more_channels, tile, seed):
+    layer = dataclasses.replace(layer, in_channels=layer.groups * more_channels)
+    drawn = draw_activations(layer, 0.4, seed, index=5)
+    assume(layer.k * layer.p < 40000)
+    nonzero = naive_map(layer, drawn.zeros, seed, 5)
+    group = layer.groups - 1
+    lowered = naive_lowered(layer, nonzero, group)
+    firsts = range(0, layer.p, tile)
+    expected = [lowered[:, first : first + tile].sum(axis=1).tolist() for first in firsts]
+    assert drawn.of_group(group).tile_counts(tile).tolist() == expected
+    # The values, too, stand where the bits are.
+    columns = max(1, layer.p // 2)
+    values = drawn.of_group(group).int8_columns(columns)
+    np.testing.assert_array_equal(values != 0, lowered[:, :columns])
+
+
+def test_given_values_are_the_values():
+    layer = Layer(
+        name="l", kind="conv", in_height=3, in_width=4, kernel_h=2, kernel_w=2, in_channels=3, out_channels=1, batch=2
+    )
+    values = np.random.default_rng(0).integers(-2, 3, (3, 4, 3)).astype(np.int8)
+    taken = given_activations(layer, values != 0, values, seed=0)
+    columns = taken.of_group(0).int8_columns(layer.p)
+    for p in range(layer.p):
+        y, x = divmod(p % 6, 3)
+        assert columns[:, p].tolist() == values[y : y + 2, x : x + 2].reshape(-1).tolist()
+
+
+def test_a_map_that_was_not_kept_is_refused():
+    layer = Layer(name="l", kind="gemm", in_height=3, in_width=1, kernel_h=1, kernel_w=1, in_channels=4, out_channels=1)
+    drawn = draw_activations(layer, 0.5, 0, keep_map=False)
+    np.testing.assert_array_equal(drawn.nonzeros, draw_activations(layer, 0.5, 0).nonzeros)
+    with pytest.raises(ValueError, match="not kept"):
+        drawn.of_group(0).tile_counts(8)
+    with pytest.raises(ValueError, match="not kept"):
+        drawn.int8_map()
 
 
 def test_groups_split_the_channels():
@@ -79,7 +136,7 @@ def test_groups_split_the_channels():
     drawn = draw_activations(layer, 0.5, 0)
     for group in range(3):
         expected = drawn.nonzeros[:, :, 2 * group : 2 * group + 2].reshape(-1)
-        np.testing.assert_array_equal(drawn.of_group(group, 3), expected)
+        np.testing.assert_array_equal(drawn.of_group(group).nonzeros(), expected)
 
 
 def test_zeros_are_uniform():

@@ -55,7 +55,7 @@ def machines(draw):
 def cases(draw):
     """A machine, an architecture, and weights whose pattern it can run."""
     machine = draw(machines())
-    arch = draw(st.sampled_from(sorted(ARCHITECTURES)))
+    arch = draw(st.sampled_from(["dense", "stc", "crisp-stc"]))  # dstc has a twin of its own
     n, m = draw(st.sampled_from([(1, 4), (2, 4), (3, 4), (1, 1), (2, 8), (1, 2), (4, 8)]))
     block = None
     if draw(st.booleans()):

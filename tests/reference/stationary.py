@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
 
+from .ports import Port, Write, WritePort, circular
+from .result import STATES, RefResult, ceil_div, collect
 from .tiling import (
     Mode,
     RefMachine,
     Window,
-    ceil_div,
     check_block_cols,
     choose_column_tile,
     choose_mode,
@@ -29,35 +30,7 @@ from .tiling import (
 if TYPE_CHECKING:
     import numpy as np
 
-STATES = ("busy", "stall_rf", "idle", "stall_smem", "stall_drain", "stall_sync")
-
-
-@dataclass(frozen=True)
-class RefResult:
-    """Everything the law gives a number to, for one convolution group. Lists have one entry per core."""
-
-    mode: str
-    column_tile: int
-    cycles: int
-    compute_bound_cycles: int
-    smem_bound_cycles: int
-    busy: list[int]
-    stall_rf: list[int]
-    idle: list[int]
-    stall_smem: list[int]
-    stall_drain: list[int]
-    stall_sync: list[int]
-    weight_bytes: int
-    metadata_bytes: int
-    activation_bytes: int
-    smem_read_bytes: int
-    smem_write_bytes: int
-    macs_issued: int
-    mux_selections: int
-    rf_read_bytes: int
-    rf_write_bytes: int
-    accumulator_read_bytes: int
-    accumulator_write_bytes: int
+__all__ = ["STATES", "RefMachine", "RefResult", "run_reference"]
 
 
 @dataclass
@@ -112,7 +85,8 @@ class Read:
     slot_freed_by: Step | WaveEnd | None  # None: the slot is free from the start
     usable_from: int | None = None
 
-    def total(self) -> int:
+    @property
+    def size(self) -> int:
         return self.weight_bytes + self.index_bytes + self.block_bytes + self.activation_bytes
 
     def has_slot(self) -> bool:
@@ -120,19 +94,6 @@ class Read:
 
     def usable(self, t: int) -> bool:
         return self.usable_from is not None and self.usable_from <= t
-
-
-@dataclass
-class Write:
-    """The drain of one step's columns of one core."""
-
-    request_cycle: int
-    core: int
-    total: int
-    last_byte_cycle: int | None = None
-
-    def served_before(self, t: int) -> bool:
-        return self.last_byte_cycle is not None and self.last_byte_cycle < t
 
 
 @dataclass
@@ -298,44 +259,27 @@ class SharingSet:
         return "stall_sync"
 
 
-class ReadPort:
-    """SMEM's read port (M11). `position` counts bytes: cycle t is bytes t*width to (t+1)*width - 1."""
+class ReadPort(Port[Read]):
+    """SMEM's read port (M11): round robin over the sets whose head has its slot."""
 
     def __init__(self, machine: RefMachine, sets: list[SharingSet], counts: Counter[str]):
-        self.width, self.latency = machine.read_bytes_per_cycle, machine.latency_cycles
-        self.sets, self.counts = sets, counts
-        self.position = 0
-        self.moving: Read | None = None
-        self.left = 0
+        super().__init__(machine.read_bytes_per_cycle, counts, "smem_read_bytes")
+        self.latency = machine.latency_cycles
+        self.sets = sets
         self.last_served = len(sets) - 1  # so that the search begins at set 0
 
-    def choose(self) -> Read | None:
+    def choose(self, t: int) -> Read | None:
         """Take the first head with a slot in circular order after the set served last."""
-        for offset in range(1, len(self.sets) + 1):
-            chosen = self.sets[(self.last_served + offset) % len(self.sets)]
-            head = chosen.head()
+        for index in circular(len(self.sets), self.last_served):
+            head = self.sets[index].head()
             if head is not None and head.has_slot():
-                self.last_served = chosen.index
-                return chosen.reads.pop(0)
+                self.last_served = index
+                return self.sets[index].reads.pop(0)
         return None
 
-    def serve(self, t: int) -> None:
-        end = (t + 1) * self.width
-        while self.position < end:
-            if self.moving is None:
-                self.moving = self.choose()
-                if self.moving is None:
-                    self.position = end  # nothing to do before the next cycle's first byte
-                    return
-                self.left = self.moving.total()
-            taken = min(self.left, end - self.position)
-            self.position += taken
-            self.left -= taken
-            self.counts["smem_read_bytes"] += taken
-            if self.left == 0:
-                self.moving.usable_from = t + self.latency
-                self.count(self.moving)
-                self.moving = None
+    def served(self, read: Read, t: int) -> None:
+        read.usable_from = t + self.latency
+        self.count(read)
 
     def count(self, read: Read) -> None:
         self.counts["weight_bytes"] += read.weight_bytes
@@ -344,46 +288,6 @@ class ReadPort:
         self.counts["rf_write_bytes"] += read.weight_bytes + read.index_bytes
         for _ in read.wave.active():
             self.counts["rf_write_bytes"] += read.activation_bytes
-
-
-class WritePort:
-    """SMEM's write port (M15): the oldest request first, then the lower core."""
-
-    def __init__(self, machine: RefMachine, counts: Counter[str]):
-        self.width, self.counts = machine.write_bytes_per_cycle, counts
-        self.position = 0
-        self.waiting: list[Write] = []
-        self.moving: Write | None = None
-        self.left = 0
-        self.last_byte_cycle: int | None = None
-
-    def choose(self, t: int) -> Write | None:
-        requested = [write for write in self.waiting if write.request_cycle <= t]
-        if not requested:
-            return None
-        chosen = min(requested, key=lambda write: (write.request_cycle, write.core))
-        self.waiting = [write for write in self.waiting if write is not chosen]
-        return chosen
-
-    def serve(self, t: int) -> None:
-        end = (t + 1) * self.width
-        while self.position < end:
-            if self.moving is None:
-                self.moving = self.choose(t)
-                if self.moving is None:
-                    self.position = end
-                    return
-                self.left = self.moving.total
-            taken = min(self.left, end - self.position)
-            self.position += taken
-            self.left -= taken
-            self.counts["smem_write_bytes"] += taken
-            if self.left == 0:
-                self.moving.last_byte_cycle = self.last_byte_cycle = t
-                self.moving = None
-
-    def empty(self) -> bool:
-        return self.moving is None and not self.waiting
 
 
 def run_reference(
@@ -449,31 +353,13 @@ def run_reference(
     cycles = run_clock(machine, sets, counts)
 
     assert counts["smem_write_bytes"] == s * p * machine.output_bytes
-    assert counts["smem_read_bytes"] == sum(
-        counts[kind] for kind in ("weight_bytes", "metadata_bytes", "activation_bytes")
-    )
-    assert all(sum(core.cycles.values()) == cycles for core in cores)
-    numbers = [name for name in RefResult.__dataclass_fields__ if name.endswith("_bytes")]
-    return RefResult(
-        mode=str(mode),
-        column_tile=column_tile,
-        cycles=cycles,
-        compute_bound_cycles=max(core.cycles["busy"] + core.cycles["stall_rf"] for core in cores),
-        smem_bound_cycles=max(
-            ceil_div(counts["smem_read_bytes"], machine.read_bytes_per_cycle),
-            ceil_div(counts["smem_write_bytes"], machine.write_bytes_per_cycle),
-        ),
-        macs_issued=counts["macs_issued"],
-        mux_selections=counts["mux_selections"],
-        **{state: [core.cycles[state] for core in cores] for state in STATES},
-        **{name: counts[name] for name in numbers},
-    )
+    return collect(machine, str(mode), column_tile, cycles, counts, [core.cycles for core in cores])
 
 
 def run_clock(machine: RefMachine, sets: list[SharingSet], counts: Counter[str]) -> int:
     """Run until the last output byte has arrived (M16); return the number of cycles."""
     read_port = ReadPort(machine, sets, counts)
-    write_port = WritePort(machine, counts)
+    write_port = WritePort(machine.write_bytes_per_cycle, counts)
     before: Counter[str] = Counter()
     patience = machine.latency_cycles + machine.pipeline_cycles + sets[0].rho
     quiet = 0  # cycles in a row in which no byte moved and no column started

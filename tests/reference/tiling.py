@@ -10,6 +10,8 @@ from itertools import pairwise
 from math import lcm
 from typing import TYPE_CHECKING
 
+from .result import ceil_div
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -180,7 +182,3 @@ def cut_windows(mode: Mode, k: int, block: int | None, kept: list[int] | None) -
         inside = [x for group in mine for x in group]
         windows.append(Window(inside, len(mine), sum(1 for first in block_firsts if first in inside)))
     return windows
-
-
-def ceil_div(a: int, b: int) -> int:
-    return -(-a // b)

@@ -218,7 +218,7 @@ def test_a_plan_that_contradicts_itself_is_an_error(plan):
 
 def test_a_plan_beyond_64_bits_is_refused():
     with pytest.raises(OverflowError, match="64-bit"):
-        run(one_core(busy=1 << 40, repeat=1 << 20, chunk=1))
+        run(one_core(busy=1 << 30, repeat=1 << 32, chunk=1))
 
 
 def test_a_queue_of_an_impossible_priority_is_refused():

@@ -1,0 +1,185 @@
+"""The steps of a dual-side machine's cores and the items of its streams, counted and written (M18-M22).
+
+Sides: 0 are the weights (rows, core rows), 1 the activations (columns, core columns). Of each side the kernels get, for
+every tile, its nonzeros at each position (uint8) and in each slice (int64, `slices`).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ...formats.jit import kernel
+
+WEIGHTS, ACTIVATIONS = range(2)
+
+# What `write_steps` counts: products, operand values and bitmap bytes read by the cores.
+MACS, READ_VALUES, READ_BITMAP_BYTES = range(3)
+COUNTS = 3
+
+
+class Shape(NamedTuple):
+    """Sizes of a group and of its machine, as kernels take them.
+
+    The group: S, P and K. The machine: cores along rows and columns, a tile's sides, positions of a slice, a step's
+    sides, sums a cycle, bytes of an operand.
+    """
+
+    rows: int
+    columns: int
+    k: int
+    core_rows: int
+    core_columns: int
+    tile_rows: int
+    tile_columns: int
+    positions: int
+    step_rows: int
+    step_columns: int
+    sums_per_cycle: int
+    operand_bytes: int
+
+    @property
+    def slices(self) -> int:
+        """Slices of K."""
+        return -(-self.k // self.positions)
+
+
+@kernel
+def ceil_div(a, b):
+    """a / b, rounded up."""
+    return -(-a // b)
+
+
+@kernel
+def sharers(shape, side, own, others, band, turn, s):
+    """How many cores take slice s of a tile of this side (M21): those whose other tile has something there.
+
+    own : int64, (slices,), the tile's nonzeros. others : int64, (tiles, slices), of the other side.
+    """
+    if own[s] == 0:
+        return 0
+    first, across = turn * shape.core_columns, shape.core_columns
+    if side == ACTIVATIONS:
+        first, across = band * shape.core_rows, shape.core_rows
+    count = 0
+    for tile in range(first, min(len(others), first + across)):
+        count += int(others[tile, s] > 0)
+    return count
+
+
+@kernel
+def count_steps(shape, weights, activations, core):
+    """Steps of a core (M20). weights, activations : int64, (tiles, slices)."""
+    count = 0
+    for row_tile in range(core // shape.core_columns, len(weights), shape.core_rows):
+        for column_tile in range(core % shape.core_columns, len(activations), shape.core_columns):
+            for s in range(weights.shape[1]):
+                count += int(weights[row_tile, s] > 0 and activations[column_tile, s] > 0)
+    return count
+
+
+@kernel
+def count_items(shape, weights, activations, side, line):
+    """Items of the stream of a core row (or column) `line` (M21)."""
+    count = 0
+    for band in range(ceil_div(len(weights), shape.core_rows)):
+        for turn in range(ceil_div(len(activations), shape.core_columns)):
+            count += _items_of_turn(shape, weights, activations, side, line, band, turn, weights.shape[1])
+    return count
+
+
+@kernel
+def _items_of_turn(shape, weights, activations, side, line, band, turn, until):
+    """Items that a stream has in one turn before slice `until`."""
+    tile = band * shape.core_rows + line if side == WEIGHTS else turn * shape.core_columns + line
+    own, others = (weights, activations) if side == WEIGHTS else (activations, weights)
+    count = 0
+    if tile < len(own):
+        for s in range(until):
+            count += int(sharers(shape, side, own[tile], others, band, turn, s) > 0)
+    return count
+
+
+@kernel
+def write_steps(shape, a, b, weights, activations, core, at, tiles, outputs, waves, advance, counts):
+    """Write the tiles and steps of a core, from row `at` of waves on.
+
+    a, b : uint8, (tiles, K). weights, activations : int64, (tiles, slices). Modifies tiles (wave rows [lo, hi) of each
+    tile), outputs (its sums), waves, advance and counts.
+    """
+    i, h = core // shape.core_columns, core % shape.core_columns
+    tile, item_a, item_b, used_a, used_b = 0, 0, 0, -1, -1
+    for band in range(ceil_div(len(weights), shape.core_rows)):
+        for turn in range(ceil_div(len(activations), shape.core_columns)):
+            row_tile, column_tile = band * shape.core_rows + i, turn * shape.core_columns + h
+            if row_tile >= len(weights) or column_tile >= len(activations):
+                item_a += _items_of_turn(shape, weights, activations, WEIGHTS, i, band, turn, weights.shape[1])
+                item_b += _items_of_turn(shape, weights, activations, ACTIVATIONS, h, band, turn, weights.shape[1])
+                continue
+            own_rows = min(shape.tile_rows, shape.rows - row_tile * shape.tile_rows)
+            own_columns = min(shape.tile_columns, shape.columns - column_tile * shape.tile_columns)
+            tiles[tile, 0] = at
+            for s in range(weights.shape[1]):
+                has_a = sharers(shape, WEIGHTS, weights[row_tile], activations, band, turn, s) > 0
+                has_b = sharers(shape, ACTIVATIONS, activations[column_tile], weights, band, turn, s) > 0
+                if weights[row_tile, s] > 0 and activations[column_tile, s] > 0:
+                    lo, hi = s * shape.positions, min(shape.k, (s + 1) * shape.positions)
+                    waves[at, 0], waves[at, 1] = _step_cycles(shape, a[row_tile], b[column_tile], lo, hi, counts)
+                    counts[READ_BITMAP_BYTES] += ceil_div(own_rows * (hi - lo), 8) + ceil_div(
+                        own_columns * (hi - lo), 8
+                    )
+                    advance[at, 0], advance[at, 1] = item_a - used_a, item_b - used_b
+                    used_a, used_b = item_a, item_b
+                    at += 1
+                item_a += int(has_a)
+                item_b += int(has_b)
+            tiles[tile, 1] = at
+            outputs[tile] = own_rows * own_columns
+            tile += 1
+
+
+@kernel
+def _step_cycles(shape, a, b, lo, hi, counts):
+    """Busy and register-file-stall cycles of a step over positions lo to hi - 1 (M20); adds to counts."""
+    busy = cycles = 0
+    for position in range(lo, hi):
+        na, nb = np.int64(a[position]), np.int64(b[position])  # uint8 would wrap around
+        if na > 0 and nb > 0:
+            groups = ceil_div(na, shape.step_rows)
+            steps = groups * ceil_div(nb, shape.step_columns)
+            busy += steps
+            cycles += max(steps, ceil_div(na * nb, shape.sums_per_cycle))
+            counts[MACS] += na * nb
+            counts[READ_VALUES] += na + nb * groups
+    return busy, cycles - busy
+
+
+@kernel
+def write_items(shape, weights, activations, side, line, sizes, item_slices):
+    """Write the items of a stream (M21). Returns the bytes that cores take of them (M27).
+
+    Modifies sizes (int32, (3, items): bytes, metadata bytes, sharers) and item_slices (see `Lowered`).
+    """
+    bands, turns = ceil_div(len(weights), shape.core_rows), ceil_div(len(activations), shape.core_columns)
+    own, others = (weights, activations) if side == WEIGHTS else (activations, weights)
+    tile_size, size = (shape.tile_rows, shape.rows) if side == WEIGHTS else (shape.tile_columns, shape.columns)
+    slices, at, taken = weights.shape[1], 0, 0
+    for band in range(bands):
+        for turn in range(turns):
+            tile = band * shape.core_rows + line if side == WEIGHTS else turn * shape.core_columns + line
+            if tile >= len(own):
+                continue
+            lines = min(tile_size, size - tile * tile_size)
+            slice_map = ceil_div(slices, 8)
+            for s in range(slices):
+                count = sharers(shape, side, own[tile], others, band, turn, s)
+                if count > 0:
+                    bitmap = ceil_div(lines * min(shape.positions, shape.k - s * shape.positions), 8)
+                    values = own[tile, s] * shape.operand_bytes
+                    sizes[0, at], sizes[1, at], sizes[2, at] = values + bitmap + slice_map, bitmap + slice_map, count
+                    item_slices[at] = (band * turns + turn) * slices + s
+                    taken += count * (values + bitmap)
+                    slice_map = 0
+                    at += 1
+    return taken

@@ -1,0 +1,78 @@
+"""What a twin hands back, the same for every architecture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+STATES = ("busy", "stall_rf", "idle", "stall_smem", "stall_drain", "stall_sync")
+
+
+@dataclass(frozen=True)
+class RefResult:
+    """Everything the law gives a number to, for one convolution group. Lists have one entry per core."""
+
+    mode: str
+    column_tile: int
+    cycles: int
+    compute_bound_cycles: int
+    smem_bound_cycles: int
+    busy: list[int]
+    stall_rf: list[int]
+    idle: list[int]
+    stall_smem: list[int]
+    stall_drain: list[int]
+    stall_sync: list[int]
+    weight_bytes: int
+    metadata_bytes: int
+    activation_bytes: int
+    smem_read_bytes: int
+    smem_write_bytes: int
+    macs_issued: int
+    mux_selections: int
+    rf_read_bytes: int
+    rf_write_bytes: int
+    accumulator_read_bytes: int
+    accumulator_write_bytes: int
+
+
+class HasPorts(Protocol):
+    """The fields of a machine that the bounds need."""
+
+    @property
+    def read_bytes_per_cycle(self) -> int: ...
+
+    @property
+    def write_bytes_per_cycle(self) -> int: ...
+
+
+def collect(
+    machine: HasPorts, mode: str, column_tile: int, cycles: int, counts: Counter[str], states: list[Counter[str]]
+) -> RefResult:
+    """Put the counts, and what each core did (its cycles by state), together; check that they add up."""
+    assert counts["smem_read_bytes"] == sum(
+        counts[kind] for kind in ("weight_bytes", "metadata_bytes", "activation_bytes")
+    )
+    assert all(sum(core.values()) == cycles and set(core) <= set(STATES) for core in states)
+    numbers = [name for name in RefResult.__dataclass_fields__ if name.endswith("_bytes")]
+    return RefResult(
+        mode=mode,
+        column_tile=column_tile,
+        cycles=cycles,
+        compute_bound_cycles=max(core["busy"] + core["stall_rf"] for core in states),
+        smem_bound_cycles=max(
+            ceil_div(counts["smem_read_bytes"], machine.read_bytes_per_cycle),
+            ceil_div(counts["smem_write_bytes"], machine.write_bytes_per_cycle),
+        ),
+        macs_issued=counts["macs_issued"],
+        mux_selections=counts["mux_selections"],
+        **{state: [core[state] for core in states] for state in STATES},
+        **{name: counts[name] for name in numbers},
+    )
+
+
+def ceil_div(a: int, b: int) -> int:
+    return -(-a // b)
