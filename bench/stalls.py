@@ -23,6 +23,8 @@ PATTERNS = ("1:4", "2:4", "3:4")
 BLOCKS = (16, 32, 64)
 SPLIT = ("stall_smem", "stall_drain", "stall_sync", "idle")
 NOTABLE = 0.02
+# Every layer of it differs with every mask: one run of it is shown.
+FREE_RUNNING, SHOWN_RUN = "dstc", ("2:4", 64)
 
 
 def excess_shares(row: LayerResult) -> dict[str, float]:
@@ -85,7 +87,9 @@ def _record(nm: str, block: int, row: LayerResult) -> dict[str, object]:
 
 
 def _markdown(table: pd.DataFrame, command: str, sparsity: float) -> str:
-    return "\n".join([*_preface(command, sparsity), *_summary(table), "", *_outliers(notable(table)), ""])
+    lockstep = table[table["arch"] != FREE_RUNNING]
+    parts = [_preface(command, sparsity), _summary(table), [""], _outliers(notable(lockstep)), [""], _free(table), [""]]
+    return "\n".join(line for part in parts for line in part)
 
 
 def _preface(command: str, sparsity: float) -> Iterator[str]:
@@ -95,7 +99,7 @@ def _preface(command: str, sparsity: float) -> Iterator[str]:
     yield f"Every layer stands in the CSV beside this file. Weight sparsity asked: {100 * sparsity:g}%."
     yield "An excess is (cycles - compute bound) / compute bound, split exactly by what the cores waited for; idle"
     yield "counts beyond that of cores with less work. `docs/microarchitecture.md`, section 8, explains every cause"
-    yield "above 2%."
+    yield "above 2%. A negative idle: cores with less work than the busiest wait for slices instead of being idle."
     yield ""
 
 
@@ -113,7 +117,7 @@ def _summary(table: pd.DataFrame) -> Iterator[str]:
 
 
 def _outliers(rows: pd.DataFrame) -> Iterator[str]:
-    yield "## Layers in which a cause adds more than 2%"
+    yield "## Layers in which a cause adds more than 2%, on architectures in lockstep"
     yield ""
     yield _row(["runs", "layer", "times", "SxKxP", "architecture", "mode", "over the bound", *SPLIT])
     yield _row(["---"] * 2 + ["---:"] * 2 + ["---"] * 2 + ["---:"] * 5)
@@ -122,6 +126,19 @@ def _outliers(rows: pd.DataFrame) -> Iterator[str]:
         shape = f"{row['s']}x{row['k']}x{row['p']}"
         names = [row["runs"], row["layer"], row["times"], shape, row["arch"], row["mode"]]
         yield _row([*names, *(f"{share:.2f}%" for share in shares)])
+
+
+def _free(table: pd.DataFrame) -> Iterator[str]:
+    nm, block = SHOWN_RUN
+    shown = table[(table["arch"] == FREE_RUNNING) & (table["nm"] == nm) & (table["block"] == block)]
+    yield f"## {FREE_RUNNING}, whose cores run freely: its layers at {nm} B={block}, the largest excess first"
+    yield ""
+    yield _row(["layer", "times", "SxKxP", "cycles", "SMEM bound", "over the bound", *SPLIT])
+    yield _row(["---"] + ["---:"] * 9)
+    for row in shown.sort_values(by=["excess_percent"], ascending=[False]).to_dict(orient="records"):
+        shares = [row["excess_percent"], *(row[f"{cause}_percent"] for cause in SPLIT)]
+        sizes = [f"{row['s']}x{row['k']}x{row['p']}", f"{row['cycles']:,}", f"{row['smem_bound_cycles']:,}"]
+        yield _row([row["layer"], row["times"], *sizes, *(f"{share:.2f}%" for share in shares)])
 
 
 def _row(cells: Iterable[object]) -> str:

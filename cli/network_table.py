@@ -1,12 +1,14 @@
 """A network's results in the terminal: a row per layer (repeats folded), the totals, and what to keep in mind.
 
-No number is ever cropped: where the terminal is too narrow for all architectures side by side, each gets a table of
-its own; long names are shortened in the middle.
+No number is ever cropped: where the terminal is too narrow for all architectures side by side, they are shown with
+less, and then each in a table of its own; long names are shortened in the middle. Layers of one shape and sparsity are
+folded; where an architecture meets other zeros in each of them, and takes other cycles, the mean is shown as such.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 
 from rich import box
 from rich.measure import Measurement
@@ -19,8 +21,27 @@ from ..sim.workload import NO_BLOCKS
 from .terminal import Terminal
 
 _LONGEST_NAME = 32
+_MEAN = "~"
 
-Folded = Sequence[tuple[list[LayerResult], int]]
+
+@dataclass(frozen=True)
+class _Fold:
+    """Layers alike: the results of the first one on every architecture, how many there are, their cycles."""
+
+    rows: list[LayerResult]
+    count: int
+    cycles: list[list[int]]  # by architecture, by layer (once for each call)
+
+    def mean_cycles(self, index: int) -> float:
+        """On the architecture of this place."""
+        return sum(self.cycles[index]) / len(self.cycles[index])
+
+    def spread(self, index: int) -> float:
+        """How far the cycles lie apart, of their mean."""
+        return (max(self.cycles[index]) - min(self.cycles[index])) / self.mean_cycles(index)
+
+
+Folded = Sequence[_Fold]
 
 
 def print_results(results: Results, console: Terminal) -> None:
@@ -32,14 +53,16 @@ def print_results(results: Results, console: Terminal) -> None:
     console : Terminal
     """
     folded = _fold(results)
-    together = _layer_table("Layers", folded, results.archs)
-    if _width(console, together) <= console.width:
-        _print(console, together)
+    for measures in (("cycles", "speedup", "busy"), ("cycles", "speedup")):
+        together = _layer_table("Layers", folded, results.archs, measures)
+        if _width(console, together) <= console.width:
+            _print(console, together)
+            break
     else:
         for arch in results.archs:
-            _print(console, _layer_table(f"Layers on {arch}", folded, [arch]))
+            _print(console, _layer_table(f"Layers on {arch}", folded, [arch], ("cycles", "speedup", "busy")))
     _print(console, _network_table(results))
-    for note in _notes(results):
+    for note in [*_means(folded), *_notes(results)]:
         console.print(note, style="dim")
 
 
@@ -60,55 +83,67 @@ def _table(title: str) -> Table:
     )
 
 
-def _layer_table(title: str, folded: Folded, archs: Sequence[str]) -> Table:
+def _layer_table(title: str, folded: Folded, archs: Sequence[str], measures: Sequence[str]) -> Table:
     table = _table(title)
-    grouped = any(rows[0].layer.groups > 1 for rows, _ in folded)
+    grouped = any(fold.rows[0].layer.groups > 1 for fold in folded)
     table.add_column("layer", no_wrap=True)
     table.add_column("times", justify="right", no_wrap=True)
     table.add_column("groups * SxKxP" if grouped else "SxKxP", justify="right", no_wrap=True)
     table.add_column("weights", no_wrap=True)
     table.add_column("zeros", justify="right", no_wrap=True)
     for arch in archs:
-        for name in _measures(arch, archs):
+        for name in _measures(arch, archs, measures):
             head = f"{arch}\n{name}" if len(archs) > 1 and name == "cycles" else f"\n{name}"
             table.add_column(head if len(archs) > 1 else name, justify="right", no_wrap=True)
-    for rows, count in folded:
-        first, layer = rows[0], rows[0].layer
+    for fold in folded:
+        first, layer = fold.rows[0], fold.rows[0].layer
         groups = f"{layer.groups} * " if layer.groups > 1 else ""
-        cells = [_short(layer.name), f"x{count}" if count > 1 else "", f"{groups}{layer.s}x{layer.k}x{layer.p}"]
+        times = f"x{fold.count}" if fold.count > 1 else ""
+        cells = [_short(layer.name), times, f"{groups}{layer.s}x{layer.k}x{layer.p}"]
         cells += [_weights(first), f"{100 * first.weight_sparsity:.1f}%"]
-        for row in rows:
+        for index, row in enumerate(fold.rows):
             if row.arch in archs:
                 causes = row.core_cycles_by_cause
+                mean = fold.mean_cycles(index)
                 values = {
-                    "cycles": f"{row.cycles:,}",
-                    "speedup": f"{row.baseline_cycles / row.cycles:.2f}x",
+                    "cycles": f"{_MEAN if fold.spread(index) else ''}{mean:,.0f}",
+                    "speedup": f"{row.baseline_cycles / mean:.2f}x",
                     "busy": _share(causes["busy"], sum(causes.values()), digits=0),
                 }
-                cells += [values[name] for name in _measures(row.arch, archs)]
+                cells += [values[name] for name in _measures(row.arch, archs, measures)]
         table.add_row(*cells)
     return table
 
 
-def _measures(arch: str, archs: Sequence[str]) -> list[str]:
-    """What a table of these architectures shows of one; a table of its own is for narrow terminals."""
-    if arch == BASELINE:
-        return ["cycles", "busy"]
-    return ["cycles", "speedup"] if len(archs) == 1 else ["cycles", "speedup", "busy"]
+def _measures(arch: str, archs: Sequence[str], measures: Sequence[str]) -> list[str]:
+    """What a table of these architectures shows of one: no speedup of the baseline over itself."""
+    shown = [name for name in measures if arch != BASELINE or name != "speedup"]
+    return shown if len(archs) > 1 or arch == BASELINE else [name for name in shown if name != "busy"]
 
 
 def _fold(results: Results) -> Folded:
-    """Layers of equal shape, weights and cycles on every architecture, at the first one's place: (rows, how many)."""
+    """Layers of equal shape and weights, at the first one's place."""
     width = len(results.archs)
     layers = [list(results.rows[i : i + width]) for i in range(0, len(results.rows), width)]
-    folded: dict[Hashable, tuple[list[LayerResult], int]] = {}
+    folded: dict[Hashable, _Fold] = {}
     for rows in layers:
         layer = rows[0].layer
         shape = (layer.s, layer.k, layer.p, layer.groups)
-        key = (*shape, _weights(rows[0]), rows[0].weight_sparsity, *(row.cycles for row in rows))
-        first, count = folded.get(key, (rows, 0))
-        folded[key] = (first, count + layer.calls)
+        key = (*shape, _weights(rows[0]), rows[0].weight_sparsity, rows[0].baseline_cycles)
+        own = [[row.cycles] * layer.calls for row in rows]
+        known = folded.get(key)
+        if known:
+            own = [before + more for before, more in zip(known.cycles, own, strict=True)]
+        folded[key] = _Fold(known.rows if known else rows, (known.count if known else 0) + layer.calls, own)
     return list(folded.values())
+
+
+def _means(folded: Folded) -> list[str]:
+    """What the sign of a mean means, if there is one."""
+    spread = max(fold.spread(index) for fold in folded for index in range(len(fold.rows)))
+    if not spread:
+        return []
+    return [f"{_MEAN}: mean over layers alike but for where their zeros are; they lie within {100 * spread:.1f}%"]
 
 
 def _network_table(results: Results) -> Table:
@@ -155,6 +190,10 @@ def _short(name: str) -> str:
 def _notes(results: Results) -> list[str]:
     first = results.of(results.archs[0])
     notes = ["speedup: cycles of the dense architecture on the same machine, over its own"]
+    others = [arch for arch in results.archs if _unstructured(results.of(arch)) != _unstructured(first)]
+    if others:
+        what = "the others' weights" if _unstructured(first) else "unstructured weights of the others' sparsity"
+        notes.append(f"masks: {', '.join(others)} on {what} (column mask of results.csv)")
     reasons: dict[str, list[str]] = {}
     for row in first:
         if row.note:
@@ -173,6 +212,11 @@ def _notes(results: Results) -> list[str]:
         )
         notes.append(f"weight sparsity asked: {wanted}; realised in whole blocks: {span} ({len(realised)} layers)")
     return [*notes, _resident(results)]
+
+
+def _unstructured(rows: Sequence[LayerResult]) -> int:
+    """Layers whose weights have no structure."""
+    return sum(row.mask == "unstructured" for row in rows)
 
 
 def _resident(results: Results) -> str:

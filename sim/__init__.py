@@ -3,18 +3,21 @@
 from .arch_spec import ArchSpec, load_arch
 from .archs import ARCHITECTURES
 from .control import Control, Interrupted
+from .datapath import DatapathError
 from .errors import InputError
 from .layer import Layer
 from .layer_csv import read_layers, shipped_layers, write_layers
 from .machine import Machine
 from .result import COLUMNS, LayerResult, Results, Total
 from .simulate import simulate
+from .verify import Verified, verify
 
 __all__ = [
     "ARCHITECTURES",
     "COLUMNS",
     "ArchSpec",
     "Control",
+    "DatapathError",
     "InputError",
     "Interrupted",
     "Layer",
@@ -22,9 +25,11 @@ __all__ = [
     "Machine",
     "Results",
     "Total",
+    "Verified",
     "load_arch",
     "read_layers",
     "shipped_layers",
     "simulate",
+    "verify",
     "write_layers",
 ]

@@ -17,7 +17,7 @@ from ..formats.jit import kernel
 from ..formats.rng import random_word, stream_key
 from ..formats.synthetic import nonzero_int8
 from .bitmaps import WORD, Bits, Counts, column_tile_counts, pack_channels, row_tile_counts
-from .control import STOP, Control, Interrupted
+from .control import STOP, Control
 from .layer import Layer
 
 _ACTIVATIONS, _VALUES = 2, 5  # purposes, beside those of formats/synthetic.py (0, 1, 3) and sim/datapath (4)
@@ -181,8 +181,7 @@ def draw_activations(
     rows = (layer.in_height, layer.stride_h, layer.pad_h, layer.dilation_h, layer.out_height)
     columns = (layer.in_width, layer.stride_w, layer.pad_w, layer.dilation_w, layer.out_width)
     _draw(stream_key(seed, index, 0, _ACTIVATIONS), zeros, layer.batch, rows, columns, control.words, nonzeros, bits)
-    if control.stopped:
-        raise Interrupted
+    control.check()
     return Activations(
         layer=layer,
         values=values,

@@ -33,6 +33,11 @@ class Control:
         """Whether `stop` was called."""
         return bool(self.words[STOP])
 
+    def check(self) -> None:
+        """Raise Interrupted once `stop` was called."""
+        if self.stopped:
+            raise Interrupted
+
     @property
     def events(self) -> int:
         """Events represented so far in the plan that is running."""

@@ -117,12 +117,11 @@ class Plan:
     def compute_bound_cycles(self) -> int:
         """Step cycles of the busiest core, stall_rf included (hardware.md section 6)."""
         cycles = [0] * self.cores
-        sums = _prefix_sums(self.waves.sum(axis=1, dtype=np.int64))
+        step_cycles = self.tiles[:, REPEAT] * self._tile_columns() * self._sums_of_tiles(self.waves.sum(axis=1))
         for first, count, lo, hi in self.teams.tolist():
-            for tile in self.tiles[lo:hi].tolist():
-                tile_cycles = tile[REPEAT] * self._tile_columns(tile) * (sums[tile[WAVE_HI]] - sums[tile[WAVE_LO]])
-                for core in range(first, first + min(count, tile[ACTIVE])):
-                    cycles[core] += tile_cycles
+            for member in range(count):
+                active = self.tiles[lo:hi, ACTIVE] > member
+                cycles[first + member] = int(step_cycles[lo:hi][active].sum())
         return max(cycles, default=0)
 
     def check_range(self) -> None:
@@ -135,25 +134,33 @@ class Plan:
         OverflowError
             That many cycles, times the wider port, pass 2^62.
         """
-        ports, longest = self.ports, 0
-        sums = [_prefix_sums(column) for column in self.item_bytes.T]
+        ports, longest = self.ports, 0.0  # floats do not wrap around, and are near enough
+        repeats, columns = self.tiles[:, REPEAT].astype(float), self._tile_columns()
         waits = ports.latency_cycles + ports.pipeline_cycles + 2
+        item_bytes = [self._sums_of_tiles(column) for column in self.item_bytes.T]
         for stream in self.streams.tolist():
-            column = sums[stream[ITEM_COLUMN]]
-            for tile in self.tiles[stream[STREAM_TILE_LO] : stream[STREAM_TILE_HI]].tolist():
-                times = tile[REPEAT] * (self._tile_columns(tile) if stream[PER_STEP] else 1)
-                longest += times * (column[tile[WAVE_HI]] - column[tile[WAVE_LO]])
-        busy = _prefix_sums(self.waves.sum(axis=1, dtype=np.int64))
+            own = slice(stream[STREAM_TILE_LO], stream[STREAM_TILE_HI])
+            times = columns[own] if stream[PER_STEP] else 1
+            longest += float((repeats[own] * times * item_bytes[stream[ITEM_COLUMN]][own]).sum())
+        work = columns * (self._sums_of_tiles(self.waves.sum(axis=1)) + self.drain_bytes.sum(axis=1))
+        work += (self.tiles[:, WAVE_HI] - self.tiles[:, WAVE_LO]) * self.tiles[:, STEPS] * waits
         for _, _, lo, hi in self.teams.tolist():
-            for tile, drain in zip(self.tiles[lo:hi].tolist(), self.drain_bytes[lo:hi].tolist(), strict=True):
-                waves, columns = tile[WAVE_HI] - tile[WAVE_LO], self._tile_columns(tile)
-                longest += tile[REPEAT] * (columns * (busy[tile[WAVE_HI]] - busy[tile[WAVE_LO]] + sum(drain)))
-                longest += tile[REPEAT] * waves * tile[STEPS] * waits
+            longest += float((repeats[lo:hi] * work[lo:hi]).sum())
         if longest * max(ports.read_bytes_per_cycle, ports.write_bytes_per_cycle) >= 1 << 62:
             raise OverflowError(f"about {longest:.3g} cycles: too long for the engine's 64-bit byte positions")
 
-    def _tile_columns(self, tile: list[int]) -> int:
-        return (tile[STEPS] - 1) * self.columns + tile[TAIL_COLUMNS]
+    def _tile_columns(self) -> Ints:
+        """Columns of each tile: int64, (tiles,)."""
+        return (self.tiles[:, STEPS] - 1) * self.columns + self.tiles[:, TAIL_COLUMNS]
+
+    def _sums_of_tiles(self, values: npt.NDArray[np.integer]) -> Ints:
+        """Sum of a column of a wave or item table over each tile's rows: int64, (tiles,).
+
+        Meaningful for the tiles of those that walk the table.
+        """
+        sums = np.concatenate([[0], np.cumsum(values, dtype=np.int64)])
+        lo, hi = (np.minimum(self.tiles[:, column], len(values)) for column in (WAVE_LO, WAVE_HI))
+        return sums[hi] - sums[lo]
 
 
 def small_ints(values: npt.ArrayLike) -> SmallInts:
@@ -168,10 +175,6 @@ def small_ints(values: npt.ArrayLike) -> SmallInts:
     if wide.size and max(-int(wide.min()), int(wide.max())) >= 1 << 31:
         raise OverflowError(f"a wave or transfer of {int(wide.max()):.3g}: too large for the engine's 32-bit tables")
     return wide.astype(np.int32)
-
-
-def _prefix_sums(values: npt.NDArray[np.integer]) -> list[int]:
-    return [0, *np.cumsum(values, dtype=np.int64).tolist()]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from ...formats.pattern import Pattern
 from ..bitmaps import Counts
@@ -12,6 +15,7 @@ from ..machine import Machine
 from ..plan import Lowered
 from ..weights import Weights
 
+Datapath = Callable[[Lowered, Any, Machine, Weights, npt.NDArray[np.int8]], npt.NDArray[np.int32]]
 Masks = Literal["given", "unstructured"]
 
 
@@ -56,6 +60,9 @@ class Architecture:
         Raises InputError where the machine cannot run this pattern, before any weights are there.
     masks : {"given", "unstructured"}
         Whether it runs the weights given, or unstructured ones of the same sparsity.
+    datapath : callable
+        (lowered, set-up, machine, int8 weights, int8 activations (K, P)) -> int32 (S, P): moves values along the
+        machine's path in the order of its plan; raises DatapathError where the plan moves what is not there.
     reads_activation_bitmaps : bool
         Whether its cycles depend on where the input is zero, and it keeps the input in compressed form.
     """
@@ -64,5 +71,6 @@ class Architecture:
     summary: str
     setup: Callable[[Machine, Weights, LoweredInput], Setup]
     check: Callable[[Machine, Pattern], None]
+    datapath: Datapath
     masks: Masks = "given"
     reads_activation_bitmaps: bool = False

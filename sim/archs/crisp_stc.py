@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from ...formats.pattern import Pattern
+from ..datapath.stationary import multiply
 from ..errors import InputError
 from ..machine import Machine
 from ..weights import Weights
@@ -65,4 +66,5 @@ ARCHITECTURE = Architecture(
     summary="CRISP-STC: the kept blocks of each block row only, any N:M with N up to the lanes inside them.",
     setup=_setup,
     check=_check,
+    datapath=multiply,
 )

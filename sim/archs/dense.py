@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...formats.pattern import Pattern
+from ..datapath.stationary import multiply
 from ..machine import Machine
 from ..weights import Weights
 from .base import Architecture, LoweredInput
@@ -27,4 +28,5 @@ ARCHITECTURE = Architecture(
     summary="Dense tensor core: every weight, zeros included; nothing is gated or skipped.",
     setup=_setup,
     check=_check,
+    datapath=multiply,
 )

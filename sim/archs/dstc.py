@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ...formats.pattern import Pattern
 from ..bitmaps import Counts, row_tile_counts
-from ..errors import InputError
+from ..datapath.dual import multiply
+from ..datapath.values import dense_int8
 from ..machine import Machine
 from ..plan import Lowered
 from ..weights import Weights
 from .base import Architecture, LoweredInput
-from .dual_plan import lower_tiles
-from .dual_steps import Shape
+from .dual_plan import core_rows, lower_tiles, shape_of
 
 MODE = "dual"
 
@@ -53,53 +56,18 @@ class DualSide:
         InputError
             The machine's tiles, steps or cores do not fit each other.
         """
-        dstc = machine.dstc
-        shape = Shape(
-            rows=rows,
-            columns=columns,
-            k=self.weights.shape[1],
-            core_rows=core_rows(machine),
-            core_columns=dstc.core_columns,
-            tile_rows=dstc.tile_rows,
-            tile_columns=dstc.tile_columns,
-            positions=dstc.slice_positions,
-            step_rows=dstc.step_rows,
-            step_columns=dstc.step_columns,
-            sums_per_cycle=dstc.accumulator_values_per_cycle,
-            operand_bytes=machine.operand_bytes,
-        )
-        return lower_tiles(machine, shape, MODE, self.weights, self.activations.tile_counts(dstc.tile_columns))
-
-
-def core_rows(machine: Machine) -> int:
-    """Rows of the grid the cores stand in (M18).
-
-    Raises
-    ------
-    InputError
-        They do not fill whole rows, the sums do not fit their buffer, or a step needs more MACs than a core has.
-    """
-    dstc, macs = machine.dstc, machine.core.rows * machine.core.lanes
-    if machine.core.count % dstc.core_columns:
-        raise InputError(
-            f"dstc.core_columns: value {dstc.core_columns}: must divide the {machine.core.count} cores (core.count)"
-        )
-    sums = dstc.tile_rows * dstc.tile_columns * machine.sum_bytes
-    if sums > dstc.accumulator_bytes:
-        raise InputError(
-            f"dstc.accumulator_bytes: value {dstc.accumulator_bytes}: too small for {dstc.tile_rows} x "
-            f"{dstc.tile_columns} sums of {machine.sum_bits} bits, {sums} bytes"
-        )
-    if dstc.step_rows * dstc.step_columns > macs:
-        raise InputError(
-            f"dstc.step_rows: value {dstc.step_rows}: a step of {dstc.step_rows} x {dstc.step_columns} needs more "
-            f"than the {macs} MACs of a core (core.rows x core.lanes)"
-        )
-    return machine.core.count // dstc.core_columns
+        shape = shape_of(machine, rows, columns, self.weights.shape[1])
+        return lower_tiles(machine, shape, MODE, self.weights, self.activations.tile_counts(shape.tile_columns))
 
 
 def _setup(machine: Machine, weights: Weights, activations: LoweredInput) -> DualSide:
     return DualSide(weights=row_tile_counts(weights.nonzero(), machine.dstc.tile_rows), activations=activations)
+
+
+def _multiply(
+    lowered: Lowered, _: DualSide, machine: Machine, weights: Weights, activations: NDArray[np.int8]
+) -> NDArray[np.int32]:
+    return multiply(lowered, machine, dense_int8(weights), activations)
 
 
 def _check(machine: Machine, pattern: Pattern) -> None:
@@ -111,6 +79,7 @@ ARCHITECTURE = Architecture(
     summary="Dual-side sparse tensor core: outer products of nonzero weights and activations only, under bitmaps.",
     setup=_setup,
     check=_check,
+    datapath=_multiply,
     masks="unstructured",
     reads_activation_bitmaps=True,
 )

@@ -12,6 +12,7 @@ from itertools import accumulate
 import numpy as np
 
 from ..bitmaps import Counts
+from ..errors import InputError
 from ..machine import Machine
 from ..plan import (
     EVERY_MEMBER,
@@ -41,6 +42,58 @@ from .dual_steps import (
 
 # A tile row that runs once, in steps of one column, on one core; its waves are filled in.
 _TILE = (1, 0, 0, 1, 1, 1, 0, 0)
+
+
+def core_rows(machine: Machine) -> int:
+    """Rows of the grid the cores stand in (M18).
+
+    Raises
+    ------
+    InputError
+        They do not fill whole rows, the sums do not fit their buffer, or a step needs more MACs than a core has.
+    """
+    dstc, macs = machine.dstc, machine.core.rows * machine.core.lanes
+    if machine.core.count % dstc.core_columns:
+        raise InputError(
+            f"dstc.core_columns: value {dstc.core_columns}: must divide the {machine.core.count} cores (core.count)"
+        )
+    sums = dstc.tile_rows * dstc.tile_columns * machine.sum_bytes
+    if sums > dstc.accumulator_bytes:
+        raise InputError(
+            f"dstc.accumulator_bytes: value {dstc.accumulator_bytes}: too small for {dstc.tile_rows} x "
+            f"{dstc.tile_columns} sums of {machine.sum_bits} bits, {sums} bytes"
+        )
+    if dstc.step_rows * dstc.step_columns > macs:
+        raise InputError(
+            f"dstc.step_rows: value {dstc.step_rows}: a step of {dstc.step_rows} x {dstc.step_columns} needs more "
+            f"than the {macs} MACs of a core (core.rows x core.lanes)"
+        )
+    return machine.core.count // dstc.core_columns
+
+
+def shape_of(machine: Machine, rows: int, columns: int, k: int) -> Shape:
+    """The sizes of a group of S = rows, P = columns and K = k, and of its machine.
+
+    Raises
+    ------
+    InputError
+        As `core_rows`.
+    """
+    dstc = machine.dstc
+    return Shape(
+        rows=rows,
+        columns=columns,
+        k=k,
+        core_rows=core_rows(machine),
+        core_columns=dstc.core_columns,
+        tile_rows=dstc.tile_rows,
+        tile_columns=dstc.tile_columns,
+        positions=dstc.slice_positions,
+        step_rows=dstc.step_rows,
+        step_columns=dstc.step_columns,
+        sums_per_cycle=dstc.accumulator_values_per_cycle,
+        operand_bytes=machine.operand_bytes,
+    )
 
 
 def lower_tiles(machine: Machine, shape: Shape, mode: str, a: Counts, b: Counts) -> Lowered:

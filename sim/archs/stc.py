@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...formats.pattern import Pattern
+from ..datapath.stationary import multiply
 from ..machine import Machine
 from ..weights import Weights
 from .base import Architecture, LoweredInput
@@ -30,4 +31,5 @@ ARCHITECTURE = Architecture(
     summary="NVIDIA Sparse Tensor Core: weights of at most 2 in 4 run 2:4, all others dense; no blocks are skipped.",
     setup=_setup,
     check=_check,
+    datapath=multiply,
 )

@@ -1,6 +1,7 @@
 """`crispsim run` and `crispsim archs` as their user meets them: output, files, exit codes."""
 
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -18,7 +19,7 @@ import pytest
 from crispsim.cli.main import run_command as crispsim
 from crispsim.cli.network_table import print_results
 from crispsim.cli.terminal import Terminal
-from crispsim.sim import COLUMNS, Machine, read_layers, simulate
+from crispsim.sim import COLUMNS, Layer, Machine, read_layers, simulate
 
 LAYERS = Path(str(resources.files("crispsim.sim") / "layers"))
 
@@ -194,14 +195,37 @@ def test_every_command_has_help_with_an_example(arguments, capsys):
     assert "Example: crispsim" in capsys.readouterr().out
 
 
+def kind_of(row):
+    layer = row.layer
+    return layer.s, layer.k, layer.p, layer.groups, row.nm, row.block, row.weight_sparsity
+
+
 @pytest.mark.parametrize("columns", [60, 80, 100, 140, 200])
 def test_no_number_is_cropped_whatever_the_width(columns):
     results = simulate(read_layers(LAYERS / "mobilenetv2.csv")[:12])
     file = io.StringIO()
     print_results(results, Terminal(width=columns, file=file))
     assert "…" not in file.getvalue()
+    kinds = {row.layer.name: kind_of(row) for row in results.of("dense")}
     for row in results.rows:
-        assert f"{row.cycles:,}" in file.getvalue()
+        alike = [other.cycles for other in results.of(row.arch) if kinds[other.layer.name] == kinds[row.layer.name]]
+        assert f"{sum(alike) / len(alike):,.0f}" in file.getvalue()
+
+
+def test_layers_alike_are_folded_and_a_mean_says_so():
+    layer = Layer(
+        name="a", kind="gemm", in_height=90, in_width=1, kernel_h=1, kernel_w=1, in_channels=256, out_channels=64
+    )
+    results = simulate([layer, dataclasses.replace(layer, name="b", calls=2)], all_layers=True, sparsity=0.75)
+    file = io.StringIO()
+    print_results(results, Terminal(width=140, file=file))
+    (line,) = (line for line in file.getvalue().splitlines() if " x3 " in line)
+    one, other = (row.cycles for row in results.of("dstc"))
+    assert one != other
+    assert f"~{(one + 2 * other) / 3:,.0f}" in line
+    assert f"{results.of('crisp-stc')[0].cycles:,}" in line
+    assert f"they lie within {300 * abs(one - other) / (one + 2 * other):.1f}%" in file.getvalue()
+    assert "masks: dstc on unstructured weights of the others' sparsity" in file.getvalue()
 
 
 def test_names_are_printed_as_they_are(tmp_path, capsys):

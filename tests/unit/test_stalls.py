@@ -31,8 +31,9 @@ def test_shares_add_up_to_the_excess(columns, overrides):
 
 def test_repeats_are_folded_and_notable_rows_picked():
     table = stall_table([gemm("a", 40, 320), gemm("b", 40, 320), gemm("c", 1, 320)], 0.9)
-    assert set(table[table["layer"] == "a"]["times"]) == {2}
-    assert len(table) == 2 * 3 * 9
+    lockstep = table[table["arch"] != "dstc"]  # whose cycles follow every mask
+    assert set(lockstep[lockstep["layer"] == "a"]["times"]) == {2}
+    assert len(lockstep) == 2 * 3 * 9
     picked = notable(table)
     assert set(picked["layer"]) >= {"c"}
     assert picked["excess_percent"].is_monotonic_decreasing
