@@ -115,7 +115,12 @@ def config_of(record: RunRecord) -> str:
             "options": record.options,
             "input": [{"path": str(path)} | _hash_of(path) for path in record.inputs],
             "arch": [
-                {"name": spec.name, "arch": spec.architecture.name, "machine": spec.machine.model_dump()}
+                {
+                    "name": spec.name,
+                    "arch": spec.architecture.name,
+                    "masks": spec.masks,
+                    "machine": spec.machine.model_dump(),
+                }
                 for spec in record.specs
             ],
         }

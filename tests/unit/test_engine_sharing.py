@@ -1,5 +1,5 @@
-"""Streams that free-running teams share, zero-cycle steps: exact cycles by hand, and a naive model. No shipped
-architecture uses these yet; the dual-side tensor core will.
+"""Streams that free-running teams share, zero-cycle steps, tiles without steps: by hand, and against a naive model.
+What the dual-side tensor core is made of.
 
 Causes of a core's cycles stand in the order of CAUSES: busy, stall_rf, idle, stall_smem, stall_drain, stall_sync.
 "Usable 4" says: in cycle 4 a step may start on it. A step "1..3" starts in cycle 1 and ends at 4.
@@ -50,6 +50,38 @@ def test_a_later_item_may_be_done_first():
     fast = [wave(1, advance=[2]), wave(1)]
     slow = [wave(6), wave(6, advance=[2])]
     assert_causes(sharing([fast, slow], items, slots=2), 14, (2, 0, 8, 3, 1, 0), (12, 0, 0, 1, 1, 0))
+
+
+def test_tiles_without_steps_are_written_when_the_tile_before_ends():
+    # Tiles 0, 2, 4 are empty. Tile 0's write of 2 B in 0 and 1, pipeline 0. Item 0 usable 1, but the sums are free from
+    # 2: tile 1 runs 2..4, ends at 5. Its write in 5, 6, the one of tile 2 in 7, 8. Tile 3 from 9: 9..11; two writes in
+    # 12..15. The last byte in 15, latency 1.
+    plan = make_plan(
+        teams=[[0, 1, 0, 5]],
+        team_streams=[[0]],
+        streams=[stream(0, slots=2, tiles=(5, 6), member=EVERY_MEMBER)],
+        tiles=[tile(0, 0), tile(0, 1), tile(1, 1), tile(1, 2), tile(2, 2), tile(0, 2)],
+        waves=[wave(3, items=(1,))] * 2,
+        drain=2,
+        write=1,
+    )
+    assert_causes(plan, 16, (6, 0, 0, 1, 9, 0))
+    assert timing(plan).smem_write_bytes == 10
+
+
+def test_a_team_of_empty_tiles_waits_for_its_writes_only():
+    # Both write in cycle 3 (pipeline 3) at 2 B a cycle, in order of cores: bytes 6, 7 | 8, 9; three tiles each.
+    plan = make_plan(
+        teams=[[0, 1, 0, 1], [1, 1, 1, 2]],
+        team_streams=[[0], [0]],
+        streams=[stream(0, slots=1, tiles=(2, 2), member=EVERY_MEMBER)],
+        tiles=[tile(0, 0, repeat=3), tile(0, 0, repeat=3)],
+        waves=[wave(1)],
+        drain=2,
+        write=2,
+        pipeline=3,
+    )
+    assert_causes(plan, 9, (0, 0, 3, 0, 6, 0), (0, 0, 0, 0, 9, 0))
 
 
 def test_a_zero_cycle_step_takes_no_time():

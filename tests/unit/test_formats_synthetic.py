@@ -13,7 +13,7 @@ from crispsim.formats.crisp import CrispMatrix
 from crispsim.formats.errors import FormatError, PatternError
 from crispsim.formats.nm import NMMatrix
 from crispsim.formats.pattern import Pattern
-from crispsim.formats.synthetic import draw_weights
+from crispsim.formats.synthetic import draw_unstructured, draw_weights
 
 pytestmark = pytest.mark.kernel
 
@@ -160,3 +160,28 @@ def test_impossible_numbers():
         draw_weights((8, 8), TWO_FOUR, None, -1)
     with pytest.raises(FormatError, match="k_order 'khw'"):
         draw_weights((8, 8), TWO_FOUR, None, 0, k_order="khw")
+
+
+@pytest.mark.parametrize("nonzeros", [0, 1, 57, 239, 240])
+def test_unstructured_weights_have_exactly_so_many_nonzeros(nonzeros):
+    drawn = draw_unstructured((12, 20), nonzeros, seed=3, layer=1, group=2)
+    assert drawn.dtype == np.int8
+    assert np.count_nonzero(drawn) == nonzeros
+    assert np.array_equal(drawn, draw_unstructured((12, 20), nonzeros, seed=3, layer=1, group=2))
+    if 1 < nonzeros < 240:
+        for other in ({"seed": 4}, {"layer": 0}, {"group": 0}):
+            assert not np.array_equal(drawn, draw_unstructured((12, 20), nonzeros, **({"seed": 3} | other)))
+
+
+def test_unstructured_weights_are_uniform():
+    """Each of 24 positions is kept in a third of 3000 draws, within 5 standard deviations (26)."""
+    kept = sum((draw_unstructured((4, 6), 8, seed) != 0).astype(int) for seed in range(3000))
+    assert np.all(np.abs(kept - 1000) < 5 * np.sqrt(3000 * (1 / 3) * (2 / 3)))
+    values = draw_unstructured((300, 300), 45000, 0)
+    assert set(np.unique(values)) == set(range(-128, 128))
+
+
+@pytest.mark.parametrize("nonzeros", [-1, 13])
+def test_more_nonzeros_than_places_are_refused(nonzeros):
+    with pytest.raises(FormatError, match=f"synthetic: {nonzeros} nonzeros: must be from 0 to S x K = 12"):
+        draw_unstructured((3, 4), nonzeros, 0)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from crispsim.sim import InputError, Machine, load_arch
+from crispsim.sim.arch_spec import variant_names
 from crispsim.sim.machine import describe, flatten, known_keys, parse_overrides, preset_names
 
 PRESETS = Path(str(resources.files("crispsim.sim") / "presets"))
@@ -105,3 +106,27 @@ def test_of_several_settings_the_last_wins_alias_or_not():
     assert (smem.read_bytes_per_cycle, smem.write_bytes_per_cycle) == (48, 48)
     smem = Machine.load("edge", parse_overrides(texts[:2])).smem
     assert (smem.read_bytes_per_cycle, smem.write_bytes_per_cycle) == (16, 32)
+
+
+def test_shipped_variants_are_known_by_name_and_listed():
+    assert variant_names() == ["dstc-equal-storage", "dstc-given-masks"]
+    for name in variant_names():
+        spec = load_arch(name)
+        assert (spec.name, spec.architecture.name) == (name, "dstc")
+    assert load_arch("dstc").masks == load_arch("dstc-equal-storage").masks == "unstructured"
+    assert load_arch("dstc-given-masks").masks == load_arch("crisp-stc").masks == "given"
+    assert load_arch("dstc-equal-storage", "paper").machine.sum_bits == 8  # on whatever machine
+
+
+def test_masks_of_an_architecture_file(tmp_path):
+    path = tmp_path / "a.toml"
+    path.write_text('name = "a"\narch = "stc"\nmasks = "unstructured"\n')
+    assert load_arch(str(path)).masks == "unstructured"
+    path.write_text('name = "a"\narch = "stc"\nmasks = "mine"\n')
+    with pytest.raises(InputError, match="masks: value 'mine': must be 'given' or 'unstructured'"):
+        load_arch(str(path))
+
+
+def test_an_unknown_architecture_names_variants_too():
+    with pytest.raises(InputError, match="did you mean 'dstc-given-masks'"):
+        load_arch("dstc-given-mask")
