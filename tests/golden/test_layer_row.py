@@ -106,7 +106,7 @@ def test_every_column_of_a_row(results):
     assert sum(got[f"{cause}_core_cycles"] for cause in CAUSES) == 4 * got["cycles"]
 
 
-@pytest.mark.parametrize("arch", ["dense", "stc", "crisp-stc"])
+@pytest.mark.parametrize("arch", ["dense", "stc", "dstc", "crisp-stc"])
 def test_totals_are_the_row_as_often_as_it_is_called(results, arch):
     (row,) = results.of(arch)
     values, total = row.row(), results.total(arch)
