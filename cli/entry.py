@@ -1,6 +1,6 @@
 """The process: exit codes, interrupts at any moment, and output that can be written whatever the terminal.
 
-0 done, 2 bad input, 1 internal error, 130 interrupted.
+0 done, 2 bad input, 1 internal error or a wrong result, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import sys
 from typing import NoReturn
 
-BAD_INPUT, INTERNAL, INTERRUPTED = 2, 1, 130
+BAD_INPUT, INTERNAL, WRONG, INTERRUPTED = 2, 1, 1, 130
 
 
 def main() -> NoReturn:

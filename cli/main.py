@@ -8,11 +8,13 @@ import click
 
 from ..formats.errors import FormatError
 from ..sim.control import Interrupted
+from ..sim.datapath import DatapathError
 from ..sim.errors import InputError
 from .archs import archs
-from .entry import BAD_INPUT, INTERNAL
+from .entry import BAD_INPUT, INTERNAL, WRONG
 from .options import verbose_option
 from .run import run
+from .verify import verify_values
 from .version import version
 
 
@@ -32,6 +34,7 @@ def cli(ctx: click.Context) -> None:
 
 cli.add_command(run)
 cli.add_command(archs)
+cli.add_command(verify_values)
 
 
 def run_command(arguments: list[str]) -> int:
@@ -57,6 +60,8 @@ def run_command(arguments: list[str]) -> int:
         return _fail(error.lines, BAD_INPUT, verbose)
     except FormatError as error:
         return _fail([str(error)], BAD_INPUT, verbose)
+    except DatapathError as error:
+        return _fail([f"wrong result: {error}"], WRONG, verbose)
     except OSError:
         raise
     except Exception as error:

@@ -15,16 +15,18 @@ class LayerProgress:
 
     Parameters
     ----------
+    doing : str
+        What is done to the layers.
     shown : bool
         Whether there is a bar.
     announce : bool
         Whether to say, before the first layer, that kernels have to be compiled.
     """
 
-    def __init__(self, *, shown: bool, announce: bool) -> None:
+    def __init__(self, doing: str, *, shown: bool, announce: bool) -> None:
         self._announce = announce
         self._bar = Progress(
-            TextColumn("simulating {task.fields[layer]}", markup=False),
+            TextColumn(f"{doing} {{task.fields[layer]}}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("layers, left"),

@@ -512,8 +512,8 @@ def _run(p: Program, s: State, finder: Finder, log: Recorder, skip_repetitions: 
         else:
             break
 
-    # Each core's cycles from its team's last step to the end of the layer, or of the window (M17).
-    cycles = clock[OUTPUT_END] - 1 + latency if status == _FINISHED else window[LAST]
+    # Each core's cycles from its team's last step to the end of the layer (M17), which no window knows.
+    cycles = clock[OUTPUT_END] - 1 + latency if status == _FINISHED else BEYOND
     for t in range(team_count):
         if team[t, STATUS] != DONE:
             if status == _BEYOND_WINDOW:

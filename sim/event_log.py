@@ -10,7 +10,8 @@ One row an event, int64. Rows stand in the order in which the engine settles thi
 | FREED | stream | item's number | slot | cycle | the same | | |
 | WRITTEN | core | row of `tiles` | | byte | byte | cycle of the request | place in the tile |
 
-FROM is the first one, TO the one after the last. Bytes are positions of a port: byte b passes in cycle
+FROM is the first one, TO the one after the last; a core that is idle to the end of a run that goes on after the window
+is so until `engine_state.BEYOND`. Bytes are positions of a port: byte b passes in cycle
 b // (bytes per cycle). A place in the tile is (repetition of the tile) * (steps of a wave) + (step of the wave).
 """
 

@@ -189,7 +189,9 @@ def test_archs_lists_and_shows(capsys):
     assert "refused:" not in text
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["archs", "--help"], ["archs", "show", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["verify", "--help"], ["archs", "--help"], ["archs", "show", "--help"]]
+)
 def test_every_command_has_help_with_an_example(arguments, capsys):
     assert crispsim(arguments) == 0
     assert "Example: crispsim" in capsys.readouterr().out
