@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -25,8 +25,11 @@ from rich.console import Console
 from rich.table import Table
 
 from ..formats import CrispMatrix, Pattern, draw_weights
-from ..sim import Layer, Results, read_layers, simulate
+from ..sim import Layer, Results, read_layers, simulate, verify
 from ..sim.simulate import DEFAULT_ARCHS
+
+# Those that need no bitmaps.
+LOCKSTEP = ("dense", "stc", "crisp-stc")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +63,22 @@ def giant() -> Layer:
     )
 
 
-def measure_network(name: str, layers: list[Layer], repeats: int, *, skip_repetitions: bool) -> Measurement:
-    """All architectures over a network, one layer at a time: drawing masks and activations included."""
-    seconds, results = _median(lambda: simulate(layers, jobs=1, skip_repetitions=skip_repetitions), repeats)
+def measure_network(
+    name: str, layers: list[Layer], repeats: int, archs: Sequence[str], *, skip_repetitions: bool = True
+) -> Measurement:
+    """Architectures over a network, one layer at a time: drawing masks and activations included."""
+    seconds, results = _median(lambda: simulate(layers, archs, jobs=1, skip_repetitions=skip_repetitions), repeats)
     return _of_results(name, seconds, results)
+
+
+def measure_values(layers: list[Layer]) -> Measurement:
+    """Values through the datapaths of all architectures over whole layers, one layer at a time, once."""
+    start = time.perf_counter()
+    found = verify(layers, columns=None)
+    issued = sum(line.macs_issued for line in found)
+    return Measurement(
+        name="verify ResNet-50, all columns", seconds=time.perf_counter() - start, remark=f"{issued:.3g} MACs moved"
+    )
 
 
 def measure_packing(layers: list[Layer], repeats: int) -> Measurement:
@@ -80,11 +95,11 @@ def measure_packing(layers: list[Layer], repeats: int) -> Measurement:
     return Measurement(name="pack ResNet-50", seconds=seconds, remark=f"{packed:.1f} M weights, 2:4 in blocks of 64")
 
 
-def measure_giant() -> Measurement:
-    """The giant GEMM on all architectures in a process of its own, for its memory."""
+def measure_giant(archs: Sequence[str]) -> Measurement:
+    """The giant GEMM in a process of its own, for its memory."""
     code = (
         "import resource, time\nfrom crispsim.bench.speed import giant\nfrom crispsim.sim import simulate\n"
-        "t = time.perf_counter()\nr = simulate([giant()])\nt = time.perf_counter() - t\n"
+        f"t = time.perf_counter()\nr = simulate([giant()], {list(archs)})\nt = time.perf_counter() - t\n"
         "print(t, sum(x.group.events for x in r.rows), sum(x.group.events_represented for x in r.rows),"
         " resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
@@ -92,9 +107,9 @@ def measure_giant() -> Measurement:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
     return Measurement(
-        name="GEMM 4186116 x 64 x 576",
+        name=f"GEMM 4186116 x 64 x 576, {len(archs)} architectures",
         seconds=float(seconds),
-        macs=len(DEFAULT_ARCHS) * giant().macs,
+        macs=len(archs) * giant().macs,
         events=int(events),
         events_represented=int(represented),
         remark=f"peak {int(kib) / 1024:.0f} MiB; the time goes into drawing 2.4e9 activations",
@@ -149,10 +164,14 @@ def main(repeats: int) -> None:
     """Measure and print."""
     layers = resnet50()
     measurements = [
-        measure_network("ResNet-50, all architectures", layers, repeats, skip_repetitions=True),
-        measure_network("the same, event by event", layers, repeats, skip_repetitions=False),
+        measure_network("ResNet-50, all architectures", layers, repeats, DEFAULT_ARCHS),
+        measure_network("the same, event by event", layers, repeats, DEFAULT_ARCHS, skip_repetitions=False),
+        measure_network("ResNet-50, dstc and its dense baseline", layers, repeats, ["dstc"]),
+        measure_network("ResNet-50 without dstc", layers, repeats, LOCKSTEP),
         measure_packing(layers, repeats),
-        measure_giant(),
+        measure_values(layers),
+        measure_giant(LOCKSTEP),
+        measure_giant(DEFAULT_ARCHS),
         measure_compiling(),
     ]
     console = Console(width=None if sys.stdout.isatty() else 150)

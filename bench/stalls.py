@@ -87,7 +87,7 @@ def _record(nm: str, block: int, row: LayerResult) -> dict[str, object]:
 
 
 def _markdown(table: pd.DataFrame, command: str, sparsity: float) -> str:
-    lockstep = table[table["arch"] != FREE_RUNNING]
+    lockstep = table.loc[table["arch"] != FREE_RUNNING]
     parts = [_preface(command, sparsity), _summary(table), [""], _outliers(notable(lockstep)), [""], _free(table), [""]]
     return "\n".join(line for part in parts for line in part)
 
@@ -130,7 +130,7 @@ def _outliers(rows: pd.DataFrame) -> Iterator[str]:
 
 def _free(table: pd.DataFrame) -> Iterator[str]:
     nm, block = SHOWN_RUN
-    shown = table[(table["arch"] == FREE_RUNNING) & (table["nm"] == nm) & (table["block"] == block)]
+    shown = table.loc[(table["arch"] == FREE_RUNNING) & (table["nm"] == nm) & (table["block"] == block)]
     yield f"## {FREE_RUNNING}, whose cores run freely: its layers at {nm} B={block}, the largest excess first"
     yield ""
     yield _row(["layer", "times", "SxKxP", "cycles", "SMEM bound", "over the bound", *SPLIT])

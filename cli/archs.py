@@ -9,7 +9,7 @@ from rich.table import Table
 from ..formats import Pattern, draw_weights
 from ..sim import ARCHITECTURES, ArchSpec, InputError, load_arch
 from ..sim.activations import NoZeros
-from ..sim.arch_spec import variant_names
+from ..sim.arch_spec import variant_names, variant_summary
 from ..sim.machine import describe, parse_overrides, preset_names
 from ..sim.weights import Weights
 from .options import machine_option, set_option, verbose_option
@@ -25,9 +25,12 @@ def archs(ctx: click.Context) -> None:
     if ctx.invoked_subcommand is None:
         console = terminal(120)
         for name, architecture in ARCHITECTURES.items():
-            console.print(f"{name:<11}{architecture.summary}")
-        console.print(f"\nvariants (--arch): {', '.join(variant_names())}, or a .toml file")
-        console.print(f"machines (--machine): {', '.join(preset_names())}, or a .toml file")
+            console.print(f"{name:<20}{architecture.summary}", soft_wrap=True)
+        for name in variant_names():
+            console.print(f"{name:<20}{variant_summary(name)}", soft_wrap=True)
+        console.print(
+            f"\n--arch also takes a .toml file; machines (--machine): {', '.join(preset_names())}, or a .toml file"
+        )
 
 
 @archs.command(epilog="Example: crispsim archs show stc --machine paper")
@@ -56,9 +59,11 @@ def show(name: str, machine: str, overrides: tuple[str, ...]) -> None:
         f"peak: {made.macs} MACs a cycle, {2 * made.macs * made.clock_ghz / 1000:g} TOPS on stored values",
         highlight=False,
     )
-    for n, m in _SHOWN_PATTERNS:
-        pattern = Pattern(n=n, m=m)
-        console.print(f"weights {pattern.nm:>5}: {_how(spec, pattern)}")
+    ways = {pattern.nm: _how(spec, pattern) for pattern in (Pattern(n=n, m=m) for n, m in _SHOWN_PATTERNS)}
+    if len(set(ways.values())) == 1:
+        ways = {"of any pattern": next(iter(ways.values()))}
+    for weights, way in ways.items():
+        console.print(f"weights {weights:>5}: {way}")
 
 
 def _how(spec: ArchSpec, pattern: Pattern) -> str:

@@ -103,6 +103,12 @@ def variant_names() -> list[str]:
     return sorted(path.name.removesuffix(".toml") for path in _variant_folder().iterdir() if path.suffix == ".toml")
 
 
+def variant_summary(name: str) -> str:
+    """What a shipped variant is: the comment its file begins with."""
+    first = (_variant_folder() / f"{name}.toml").read_text(encoding="utf-8").partition("\n")[0]
+    return first.removeprefix("# ")
+
+
 def _variant_folder() -> Path:
     return Path(str(resources.files(__package__ or "crispsim.sim") / "variants"))
 

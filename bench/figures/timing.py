@@ -1,6 +1,6 @@
 """A timing diagram of a few cycles, drawn from a trace of `crispsim run --trace`.
 
-    python -m crispsim.bench.timing_diagram trace.json --arch crisp-stc --from 0 --to 90 --out diagram.svg
+    python -m crispsim.bench.figures.timing trace.json --arch crisp-stc --from 0 --to 90 --out diagram.svg
 
 docs/files.md, section 7, has the commands that make the diagrams of docs/microarchitecture.md. It needs matplotlib:
 `pip install crispsim[plot]`.
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..sim import InputError
+from ...sim import InputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

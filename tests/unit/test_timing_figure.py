@@ -6,7 +6,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from crispsim.bench.timing_diagram import STALLS, collect, main, read_trace
+from crispsim.bench.figures.timing import STALLS, collect, main, read_trace
 from crispsim.cli.main import run_command as crispsim
 
 

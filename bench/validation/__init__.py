@@ -1,0 +1,1 @@
+"""What docs/validation.md holds the simulator against: closed forms, published points, the paper's claims."""

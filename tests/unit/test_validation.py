@@ -1,0 +1,212 @@
+"""docs/validation.md: its tables are those of the committed CSVs, these are what the code makes, and its words hold."""
+
+import io
+import itertools
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from crispsim.bench.figures import speedup as speedup_figure
+from crispsim.bench.validation import closed_forms, dstc_points, mask_reaction, paper_claims
+from crispsim.bench.validation.dual_expectation import cost, drawn, drawn_columns, drawn_rows, hybrid_rows, independent
+from crispsim.bench.validation.page import fill, section, table
+from crispsim.formats import Pattern, draw_unstructured, draw_weights, parse_nm
+from crispsim.sim import Layer, Machine, simulate
+from crispsim.sim.activations import draw_activations
+from crispsim.sim.bitmaps import row_tile_counts
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGE = (DOCS / "validation.md").read_text(encoding="utf-8")
+
+compiled = pytest.mark.skipif(bool(os.environ.get("NUMBA_DISABLE_JIT")), reason="minutes without compiled kernels")
+
+
+def committed(name):
+    return pd.read_csv(DOCS / f"{name}.csv")
+
+
+def assert_committed(frame, name, **only):
+    """The frame is the committed table's rows of these keys."""
+    rows = committed(name)
+    for column, value in only.items():
+        rows = rows[rows[column] == value]
+    made = pd.read_csv(io.StringIO(frame.to_csv(index=False)))
+    pd.testing.assert_frame_equal(made, rows.reset_index(drop=True), check_exact=True)
+
+
+# --- the page and its tables ---
+
+
+def test_the_tables_are_those_of_the_committed_csvs():
+    tables = {
+        dstc_points.SECTION: dstc_points.markdown(committed("dstc-points")),
+        **paper_claims.markdown(committed("paper-claims")),
+        **mask_reaction.markdown(committed("mask-reaction")),
+    }
+    for name, text in tables.items():
+        assert section(PAGE, name) == text, name
+
+
+def test_a_page_is_filled_between_its_markers(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- t -->\nold\n<!-- /t -->\nafter\n")
+    fill(page, "t", table(["a", "b"], [["x", 1]]))
+    assert page.read_text() == "before\n<!-- t -->\n| a | b |\n| --- | ---: |\n| x | 1 |\n<!-- /t -->\nafter\n"
+    with pytest.raises(ValueError, match="marker 'u'"):
+        fill(page, "u", "")
+
+
+# --- closed forms ---
+
+
+@pytest.mark.parametrize(("size", "nonzeros", "values"), [(2, 3, 5), (3, 0, 4), (4, 6, 6), (3, 4, 7)])
+def test_chances_are_those_of_all_draws(size, nonzeros, values):
+    draws = list(itertools.combinations(range(values), nonzeros))
+    hits = [sum(place < size for place in draw) for draw in draws]
+    expected = np.bincount(hits, minlength=size + 1) / len(draws)
+    np.testing.assert_allclose(drawn(size, nonzeros, values), expected, atol=1e-12)
+
+
+@compiled
+@pytest.mark.parametrize(
+    ("nm", "block", "tile"), [((2, 4), 16, 32), ((1, 4), 32, 32), ((2, 4), 64, 32), ((1, 4), 32, 16)]
+)
+def test_chances_of_hybrid_masks_are_those_of_drawn_ones(nm, block, tile):
+    pattern = Pattern(n=nm[0], m=nm[1], block=block)
+    weights = draw_weights((4096, 1280), pattern, 1 - 0.3 * nm[0] / nm[1], 0, 0, 0)
+    counts = row_tile_counts(weights.decode() != 0, tile)
+    seen = np.bincount(counts.ravel(), minlength=tile + 1) / counts.size
+    np.testing.assert_allclose(hybrid_rows(pattern, 0.3, tile), seen, atol=0.01)
+
+
+@compiled
+def test_chances_of_padded_strided_columns_are_those_of_drawn_maps():
+    sizes = {"in_height": 15, "in_width": 13, "kernel_h": 3, "kernel_w": 3, "in_channels": 256, "out_channels": 40}
+    layer = Layer(name="l", kind="conv", stride_h=2, pad_h=1, pad_w=1, batch=2, **sizes)
+    activations = draw_activations(layer, 0.4, 0)
+    counts = activations.of_group(0).tile_counts(32)
+    seen = np.bincount(counts.ravel(), minlength=33) / counts.size
+    np.testing.assert_allclose(drawn_columns(layer, activations.zeros, activations.values, 32), seen, atol=0.01)
+    weights = draw_unstructured((layer.s, layer.k), 20_000, 0, 0, 0)
+    seen = np.bincount(row_tile_counts(weights != 0, 32).ravel(), minlength=33) / (2 * layer.k)
+    np.testing.assert_allclose(drawn_rows(layer, 20_000, 32), seen, atol=0.02)
+
+
+def test_cost_of_certain_counts():
+    dstc = Machine.load("edge", {"dstc.accumulator_values_per_cycle": 60}).dstc
+    full = cost(independent(32, 1.0), independent(32, 1.0), dstc)
+    assert (full.mac_cycles, full.cycles, full.macs) == (16, 18, 1024)
+    assert cost(independent(32, 0.0), independent(32, 1.0), dstc).cycles == 0
+
+
+@compiled
+@pytest.mark.parametrize(("nm", "block"), [("1:4", 16), ("2:4", 64), ("3:4", 32), ("3:4", 64)])
+def test_compute_bounds_are_their_closed_forms(nm, block):
+    n, m = parse_nm(nm)
+    results = simulate(paper_claims.resnet50(), ["dense", "stc", "crisp-stc"], nm=nm, block=block)
+    for row in results.rows:
+        assert row.group.compute_bound_cycles == closed_forms.expected_bound(row, Pattern(n=n, m=m, block=block))
+
+
+@compiled
+def test_the_layers_of_the_page():
+    for name, text in closed_forms.markdown().items():
+        assert section(PAGE, name) == text, name
+    for _, what, expected, measured in closed_forms.checks():
+        if "expected" in what:
+            assert int(measured.replace(",", "")) == pytest.approx(int(expected.replace(",", "")), rel=0.01)
+        elif expected:
+            assert measured == expected, what
+    for _, _, _, expected, busy, _, _ in closed_forms.core_columns():
+        assert float(str(busy).strip("%")) == pytest.approx(float(str(expected).strip("%")), abs=4)
+
+
+# --- DSTC's published points ---
+
+
+@compiled
+def test_the_points_are_what_the_code_makes():
+    assert_committed(dstc_points.points(), "dstc-points")
+
+
+def test_the_closed_form_is_within_one_percent():
+    points = committed("dstc-points")
+    assert points["closed_form_error_percent"].abs().max() < 0.12
+    product = points["granularity"] * points["port_factor"] * points["waits_factor"]
+    np.testing.assert_allclose(product, points["over_ideal"], rtol=1e-4)
+    errors = points.dropna().set_index(["port", "weight_density", "activation_density"])["error_percent"].abs()
+    assert errors[errors > 12].index.tolist() == [(116, 0.3, 0.4)]
+    assert points["waits_factor"].max() < 1.0185
+
+
+# --- the paper's claims ---
+
+
+@compiled
+@pytest.mark.parametrize(
+    ("machine", "sparsity", "blocks"),
+    [pytest.param(*one, marks=() if one[:2] == ("edge", 0.9) else pytest.mark.slow) for one in paper_claims.STUDIES],
+)
+def test_the_claims_are_what_the_code_makes(machine, sparsity, blocks):
+    assert_committed(paper_claims.study(machine, sparsity, blocks), "paper-claims", machine=machine, sparsity=sparsity)
+
+
+def test_what_the_page_says_of_the_claims():
+    claims = committed("paper-claims")
+    edge = claims[(claims["machine"] == "edge") & (claims["sparsity"] <= 0.9)]
+    network = edge[edge["stage"] == "network"]
+    crisp = network[network["arch"] == "crisp-stc"]
+    for nm in paper_claims.PATTERNS:
+        for sparsity in paper_claims.SPARSITIES:
+            rows = crisp[(crisp["nm"] == nm) & (crisp["sparsity"] == sparsity)]
+            assert f"{rows['slowest'].min():.2f}-{rows['fastest'].max():.2f}x" in PAGE
+            assert rows.loc[rows["speedup"].idxmax(), "block"] < 64
+    beside = network.pivot(index=["sparsity", "nm", "block"], columns="arch", values="speedup")
+    assert (beside["crisp-stc"] > beside["stc"]).all()
+    assert (beside["crisp-stc"] > beside["dstc-equal-storage"]).all()
+    assert (len(beside), int((beside["crisp-stc"] > beside["dstc"]).sum())) == (27, 20)
+    assert claims[claims["arch"] == "stc"]["fastest"].max() == 2
+    dense = edge[(edge["arch"] == "stc") & (edge["nm"] == "3:4")].groupby("stage")["cycles"].max()
+    assert f"{dense['network'] - dense['early'] - dense['late']:,} of the dense machine's {dense['network']:,}" in PAGE
+    free = claims[(claims["arch"] == "crisp-stc") & (claims["sparsity"] == 0.9) & (claims["nm"] != "3:4")]
+    free = free[(free["nm"] != "1:4") | (free["block"] != 16)]
+    free = free[(free["stage"] == "network") & (free["machine"] != paper_claims.WIDE)]
+    assert (free["speedup"] / free["ceiling"]).min() > 0.947
+
+
+# --- masks ---
+
+
+@compiled
+def test_the_reactions_are_what_the_code_makes():
+    assert_committed(mask_reaction.reactions(), "mask-reaction")
+
+
+def test_expected_step_cycles_of_masks():
+    assert committed("mask-reaction")["expected_error_percent"].abs().max() < 0.2
+
+
+# --- the figure ---
+
+
+@compiled
+def test_the_figures_table():
+    assert section(PAGE, speedup_figure.SECTION) == speedup_figure.markdown(speedup_figure.collect())
+
+
+def test_the_figure_is_drawn_alike_every_time(tmp_path):
+    pytest.importorskip("matplotlib")
+    bars = [
+        speedup_figure.Bar(
+            nm=nm, block=64, layer=layer, sizes="1x2x3", arch=arch, weight_sparsity=0.9, speedup=2.5
+        )
+        for nm in paper_claims.PATTERNS
+        for layer in speedup_figure.LAYERS
+        for arch in ("stc", "dstc", "crisp-stc")
+    ]  # fmt: skip
+    for name in ("one.svg", "two.svg"):
+        speedup_figure.draw(bars, tmp_path / name)
+    assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
