@@ -6,6 +6,9 @@ there for a transfer in t. Everything else follows at once from one of the two: 
 is scheduled or the step before it ends; sums drain when a step of the last wave ends. Ports keep their place as
 bytes, so that nothing is rounded between transfers (M11).
 
+A tile without waves is no event: its outputs are written when the tile before it ends (M25). What happens in a window
+of cycles can be written down event by event (`event_log.py`).
+
 Where a plan repeats itself the engine meets the same state again, a fixed number of cycles later. It then adds the
 whole repetitions that are left (`fast_forward.py`): the same result, exactly, for a fraction of the events.
 """
