@@ -8,7 +8,7 @@ folded; where an architecture meets other zeros in each of them, and takes other
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich import box
 from rich.measure import Measurement
@@ -26,19 +26,33 @@ _MEAN = "~"
 
 @dataclass(frozen=True)
 class _Fold:
-    """Layers alike: the results of the first one on every architecture, how many there are, their cycles."""
+    """Layers alike but for where their zeros are: the results of each on every architecture."""
 
-    rows: list[LayerResult]
-    count: int
-    cycles: list[list[int]]  # by architecture, by layer (once for each call)
+    layers: list[list[LayerResult]]
+
+    @property
+    def first(self) -> list[LayerResult]:
+        """The results that stand for all."""
+        return self.layers[0]
+
+    @property
+    def count(self) -> int:
+        """How often they are called, together."""
+        return sum(rows[0].layer.calls for rows in self.layers)
 
     def mean_cycles(self, index: int) -> float:
-        """On the architecture of this place."""
-        return sum(self.cycles[index]) / len(self.cycles[index])
+        """Of a call on the architecture of this place."""
+        return sum(rows[index].cycles * rows[index].layer.calls for rows in self.layers) / self.count
 
     def spread(self, index: int) -> float:
         """How far the cycles lie apart, of their mean."""
-        return (max(self.cycles[index]) - min(self.cycles[index])) / self.mean_cycles(index)
+        cycles = [rows[index].cycles for rows in self.layers]
+        return (max(cycles) - min(cycles)) / self.mean_cycles(index)
+
+    def busy(self, index: int) -> str:
+        """The share of busy core-cycles."""
+        causes = [rows[index].core_cycles_by_cause for rows in self.layers]
+        return _share(sum(c["busy"] for c in causes), sum(sum(c.values()) for c in causes), digits=0)
 
 
 Folded = Sequence[_Fold]
@@ -85,7 +99,7 @@ def _table(title: str) -> Table:
 
 def _layer_table(title: str, folded: Folded, archs: Sequence[str], measures: Sequence[str]) -> Table:
     table = _table(title)
-    grouped = any(fold.rows[0].layer.groups > 1 for fold in folded)
+    grouped = any(fold.first[0].layer.groups > 1 for fold in folded)
     table.add_column("layer", no_wrap=True)
     table.add_column("times", justify="right", no_wrap=True)
     table.add_column("groups * SxKxP" if grouped else "SxKxP", justify="right", no_wrap=True)
@@ -96,19 +110,18 @@ def _layer_table(title: str, folded: Folded, archs: Sequence[str], measures: Seq
             head = f"{arch}\n{name}" if len(archs) > 1 and name == "cycles" else f"\n{name}"
             table.add_column(head if len(archs) > 1 else name, justify="right", no_wrap=True)
     for fold in folded:
-        first, layer = fold.rows[0], fold.rows[0].layer
+        first, layer = fold.first[0], fold.first[0].layer
         groups = f"{layer.groups} * " if layer.groups > 1 else ""
         times = f"x{fold.count}" if fold.count > 1 else ""
         cells = [_short(layer.name), times, f"{groups}{layer.s}x{layer.k}x{layer.p}"]
         cells += [_weights(first), f"{100 * first.weight_sparsity:.1f}%"]
-        for index, row in enumerate(fold.rows):
+        for index, row in enumerate(fold.first):
             if row.arch in archs:
-                causes = row.core_cycles_by_cause
                 mean = fold.mean_cycles(index)
                 values = {
                     "cycles": f"{_MEAN if fold.spread(index) else ''}{mean:,.0f}",
                     "speedup": f"{row.baseline_cycles / mean:.2f}x",
-                    "busy": _share(causes["busy"], sum(causes.values()), digits=0),
+                    "busy": fold.busy(index),
                 }
                 cells += [values[name] for name in _measures(row.arch, archs, measures)]
         table.add_row(*cells)
@@ -122,25 +135,20 @@ def _measures(arch: str, archs: Sequence[str], measures: Sequence[str]) -> list[
 
 
 def _fold(results: Results) -> Folded:
-    """Layers of equal shape and weights, at the first one's place."""
+    """Layers of equal geometry, weights and share of zeros, at the first one's place."""
     width = len(results.archs)
-    layers = [list(results.rows[i : i + width]) for i in range(0, len(results.rows), width)]
-    folded: dict[Hashable, _Fold] = {}
-    for rows in layers:
-        layer = rows[0].layer
-        shape = (layer.s, layer.k, layer.p, layer.groups)
-        key = (*shape, _weights(rows[0]), rows[0].weight_sparsity, rows[0].baseline_cycles)
-        own = [[row.cycles] * layer.calls for row in rows]
-        known = folded.get(key)
-        if known:
-            own = [before + more for before, more in zip(known.cycles, own, strict=True)]
-        folded[key] = _Fold(known.rows if known else rows, (known.count if known else 0) + layer.calls, own)
-    return list(folded.values())
+    folded: dict[Hashable, list[list[LayerResult]]] = {}
+    for start in range(0, len(results.rows), width):
+        rows = list(results.rows[start : start + width])
+        geometry = replace(rows[0].layer, name="layer", calls=1, tensor=None)
+        weights = tuple((row.nm, row.block, row.mask, row.weight_sparsity) for row in rows)
+        folded.setdefault((geometry, weights, rows[0].activation_sparsity), []).append(rows)
+    return [_Fold(layers) for layers in folded.values()]
 
 
 def _means(folded: Folded) -> list[str]:
     """What the sign of a mean means, if there is one."""
-    spread = max(fold.spread(index) for fold in folded for index in range(len(fold.rows)))
+    spread = max(fold.spread(index) for fold in folded for index in range(len(fold.first)))
     if not spread:
         return []
     return [f"{_MEAN}: mean over layers alike but for where their zeros are; they lie within {100 * spread:.1f}%"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from ..formats.jit import kernel
 from ..formats.rng import random_word, stream_key
 from ..formats.synthetic import nonzero_int8
-from .bitmaps import WORD, Bits, Counts, column_tile_counts, pack_channels, row_tile_counts
+from .bitmaps import WORD, Bits, Counts, column_tile_counts, full_tile_counts, pack_channels, row_tile_counts
 from .control import STOP, Control
 from .layer import Layer
 
@@ -62,6 +63,7 @@ class Activations:
         """The input of one convolution group."""
         return GroupActivations(activations=self, group=group)
 
+    @cached_property
     def int8_map(self) -> npt.NDArray[np.int8]:
         """The input itself, (batch, in_height, in_width, in_channels): given, or uniform over the nonzero int8.
 
@@ -113,7 +115,7 @@ class GroupActivations:
         layer = self.activations.layer
         padding = ((0, 0), (layer.pad_h, layer.pad_h), (layer.pad_w, layer.pad_w), (0, 0))
         channels = layer.in_channels // layer.groups
-        own = self.activations.int8_map()[..., self.group * channels : (self.group + 1) * channels]
+        own = self.activations.int8_map[..., self.group * channels : (self.group + 1) * channels]
         padded = np.pad(own, padding)
         rows = np.arange(layer.out_height) * layer.stride_h
         places = np.arange(layer.out_width) * layer.stride_w
@@ -145,9 +147,7 @@ class NoZeros:
 
     def tile_counts(self, tile_columns: int) -> Counts:
         """As every other lowered input's, full."""
-        firsts = np.arange(0, self.columns, tile_columns)
-        sizes = np.minimum(tile_columns, self.columns - firsts).astype(np.uint8)
-        return np.repeat(sizes[:, None], self.k, axis=1)
+        return full_tile_counts(self.columns, self.k, tile_columns)
 
 
 def draw_activations(

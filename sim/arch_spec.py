@@ -15,6 +15,7 @@ left out:
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -66,7 +67,8 @@ def load_arch(text: str, machine: str | Path | Machine = "edge", overrides: Over
     if text in variant_names():
         text = str(_variant_folder() / f"{text}.toml")
     if not text.endswith(".toml"):
-        made, architecture = Machine.load(machine, overrides or {}), _architecture(text, "architecture")
+        made = Machine.load(machine, overrides or {})
+        architecture = _architecture(text, "architecture", variant_names())
         return ArchSpec(name=text, architecture=architecture, machine=made, masks=architecture.masks)
     table = read_toml(Path(text))
     for key in table:
@@ -79,14 +81,15 @@ def load_arch(text: str, machine: str | Path | Machine = "edge", overrides: Over
     name = table.get("name", Path(text).stem)
     if not name or name != name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
         raise InputError(f"{text}: name: value {name!r}: must be printable text of 1 to {LONGEST_NAME} characters")
-    if name in ARCHITECTURES:
-        raise InputError(f"{text}: name: value {name!r}: is a registered architecture's; choose another")
+    shipped = Path(text).parent == _variant_folder()
+    if name in ARCHITECTURES or (name in variant_names() and not shipped):
+        raise InputError(f"{text}: name: value {name!r}: is a registered architecture's or variant's; choose another")
     if "arch" not in table:
         raise InputError(f"{text}: arch: missing; it names one of {', '.join(ARCHITECTURES)}")
     own = table.get("set", {})
     if not isinstance(own, dict):
         raise InputError(f"{text}: set: value {own!r}: must be a table of machine fields")
-    architecture = _architecture(table["arch"], text)
+    architecture = _architecture(table["arch"], f"{text}: arch:", ())
     masks = table.get("masks", architecture.masks)
     if masks not in get_args(Masks):
         raise InputError(f"{text}: masks: value {masks!r}: must be {' or '.join(map(repr, get_args(Masks)))}")
@@ -113,12 +116,10 @@ def _variant_folder() -> Path:
     return Path(str(resources.files(__package__ or "crispsim.sim") / "variants"))
 
 
-def _architecture(name: str, where: str) -> Architecture:
+def _architecture(name: str, where: str, variants: Sequence[str]) -> Architecture:
     if name not in ARCHITECTURES:
-        names = [*ARCHITECTURES, *variant_names()]
+        names = [*ARCHITECTURES, *variants]
         nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
-        known = ", ".join(names)
-        raise InputError(
-            f"{where} {name!r}: unknown architecture, did you mean {nearest!r}? Known are {known}, or a .toml file"
-        )
+        known = ", ".join(names) + (", or a .toml file" if variants else "")
+        raise InputError(f"{where} {name!r}: unknown architecture, did you mean {nearest!r}? Known are {known}")
     return ARCHITECTURES[name]

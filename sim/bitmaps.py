@@ -45,6 +45,13 @@ def row_tile_counts(nonzero: npt.NDArray[np.bool_], tile_rows: int) -> Counts:
     return counts
 
 
+def full_tile_counts(lines: int, k: int, tile_lines: int) -> Counts:
+    """The same of an operand of so many rows (or columns) without a single zero: uint8, (tiles, k)."""
+    firsts = np.arange(0, lines, tile_lines)
+    sizes = np.minimum(tile_lines, lines - firsts).astype(np.uint8)
+    return np.repeat(sizes[:, None], k, axis=1)
+
+
 def column_tile_counts(layer: Layer, group: int, bits: Bits, tile_columns: int) -> Counts:
     """Nonzeros of each tile of columns of a convolution group's lowered input at each position of K.
 

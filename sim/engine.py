@@ -65,6 +65,7 @@ from .event_log import (
     COUNT,
     FIRST,
     FREED,
+    FROM,
     KIND,
     LAST,
     READ,
@@ -200,7 +201,8 @@ def record(
     if finished:
         last = min(last, int(state.clock[OUTPUT_END]) - 1 + plan.ports.latency_cycles)
     rows = log.rows[: int(log.window[COUNT])]
-    return EventLog(rows=rows[rows[:, KIND] != VACANT], first=first, last=last, finished=finished)
+    later = (rows[:, KIND] == WAITED) & (rows[:, FROM] >= last)
+    return EventLog(rows=rows[(rows[:, KIND] != VACANT) & ~later], first=first, last=last, finished=finished)
 
 
 def _start(plan: Plan, log: Recorder, skip_repetitions: bool, control: Control | None) -> tuple[State, int]:

@@ -7,6 +7,7 @@ default of its own, so that a number has one home.
 from __future__ import annotations
 
 import difflib
+import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
@@ -72,9 +73,9 @@ class Dstc(_Section, frozen=True):
     accumulator_values_per_cycle: int = _count("sums read, and as many written, a cycle", "")
     slice_positions: int = _count("positions of K a slice", "", most=4096)
     slice_slots: int = _count("slices a core holds of each operand", "", most=64)
-    step_rows: int = _count("weights an outer-product step multiplies", "", most=64)
-    step_columns: int = _count("activations it multiplies them with", "", most=64)
-    core_columns: int = _count("cores side by side along columns; the others are stacked along rows", "", most=64)
+    step_rows: int = _count("weights an outer-product step multiplies; 0 = core.rows", "", least=0, most=64)
+    step_columns: int = _count("activations it multiplies them with; 0 = core.lanes", "", least=0, most=64)
+    core_columns: int = _count("cores side by side along columns; 0 = as near to a square", "", least=0, most=64)
 
 
 class Machine(_Section, frozen=True):
@@ -95,6 +96,20 @@ class Machine(_Section, frozen=True):
     core: Core
     rf: RegisterFile
     dstc: Dstc
+
+    @model_validator(mode="before")
+    @classmethod
+    def _dstc_follows_the_cores(cls, fields: Any) -> Any:
+        """Put what stands for 0 in place of it, so that a machine says what it is."""
+        core, dstc = fields.get("core"), fields.get("dstc")
+        if not isinstance(core, dict) or not isinstance(dstc, dict):
+            return fields
+        count = core.get("count")
+        usual = {"step_rows": core.get("rows"), "step_columns": core.get("lanes")}
+        if isinstance(count, int) and count > 0:
+            usual["core_columns"] = max(d for d in range(1, math.isqrt(count) + 1) if count % d == 0)
+        own = {key: usual[key] for key in usual if dstc.get(key) == 0 and isinstance(dstc[key], int)}
+        return fields | {"dstc": dstc | own}
 
     @model_validator(mode="after")
     def _tile_is_whole_chunks(self) -> Machine:

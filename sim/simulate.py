@@ -178,7 +178,7 @@ class _Tally:
 
 
 class _Runner:
-    """Runs the groups of one layer; equal set-ups on equal machines once."""
+    """Runs the groups of one layer; equal set-ups on equal machines once, unless zeros of the input tell them apart."""
 
     def __init__(self, layer: Layer, skip_repetitions: bool, control: Control) -> None:
         self._layer, self._skip_repetitions, self._control = layer, skip_repetitions, control
@@ -189,15 +189,16 @@ class _Runner:
     ) -> list[tuple[GroupResult, int]]:
         """Run the groups of these inputs, which have the same weights: (result, how many groups have it)."""
         if not architecture.reads_activation_bitmaps:
-            return [(self._run(architecture.setup(machine, weights, inputs[0]), machine), len(inputs))]
+            return [(self._run_once(architecture.setup(machine, weights, inputs[0]), machine), len(inputs))]
         return [(self._run(architecture.setup(machine, weights, own), machine), 1) for own in inputs]
 
-    def _run(self, setup: Setup, machine: Machine) -> GroupResult:
+    def _run_once(self, setup: Setup, machine: Machine) -> GroupResult:
         if (machine, setup) not in self._known:
-            self._known[machine, setup] = _run_setup(
-                setup, machine, self._layer.s, self._layer.p, self._control, self._skip_repetitions
-            )
+            self._known[machine, setup] = self._run(setup, machine)
         return self._known[machine, setup]
+
+    def _run(self, setup: Setup, machine: Machine) -> GroupResult:
+        return _run_setup(setup, machine, self._layer.s, self._layer.p, self._control, self._skip_repetitions)
 
 
 def _simulate_layer(

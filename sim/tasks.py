@@ -44,8 +44,6 @@ DEFAULT_SPARSITY = 0.9
 # groups with patterns of their own, beyond which drawing them would take an hour.
 LARGEST_S, LARGEST_K, LARGEST_DRAWN = 1 << 24, 1 << 22, 1 << 32
 LARGEST_INPUT, LARGEST_GROUPS = 1 << 40, 1 << 16
-# For an architecture that reads bitmaps: input values, and steps of all cores over a group, in gigabytes again.
-LARGEST_MAP, LARGEST_STEPS = 1 << 35, 1 << 27
 
 Progress = Callable[[Layer, int, int], None]
 
@@ -229,7 +227,6 @@ def _build(
     tasks = []
     for index, (layer, choice) in enumerate(zip(layers, choices, strict=True)):
         _check_size(layer, choice)
-        _check_bitmaps(layer, specs)
         own = layer.activation_sparsity
         zeros = activation_sparsity if own is None else own
         draw = partial(draw_activations, layer, zeros, seed, index, keep_map=keep_maps)
@@ -247,7 +244,7 @@ def _build(
                 draw = partial(_packed_activations, layer, packed, seed, index)
         for spec in specs:
             try:
-                spec.architecture.check(spec.machine, pattern)
+                spec.architecture.check(spec.machine, pattern, layer)
             except InputError as error:
                 raise InputError(f"{layer.place}{spec.name}: layer {layer.name!r}: {error}") from error
         tasks.append(
@@ -275,36 +272,37 @@ def _tell_operands(packed: Iterable[PackedLayer], specs: Sequence[ArchSpec], not
             notice(f"packed weights of {', '.join(names)} are run as {bits}-bit operands (operand_bits)")
 
 
-def _tell_masks(packed: Iterable[PackedLayer], specs: Sequence[ArchSpec], notice: Callable[[str], None]) -> None:
-    """Say so where an architecture that runs unstructured weights finds none in the file."""
+def _tell_masks(packed: Sequence[PackedLayer], specs: Sequence[ArchSpec], notice: Callable[[str], None]) -> None:
+    """Say so where an architecture that runs unstructured weights finds none in the file, or of another sparsity."""
     names = [spec.name for spec in specs if spec.masks == "unstructured"]
+    if not names:
+        return
+    differ = [layer.name for layer in packed if _twin_differs(layer)]
+    if differ:
+        notice(
+            f"{', '.join(names)}: in {len(differ)} layer(s) the file's unstructured weights are not as sparse as its "
+            f"pruned ones (column weight_sparsity): {few(differ)}"
+        )
     without = [
         layer.name
         for layer in packed
         if layer.unstructured is None and not isinstance(layer.group_weights[0], np.ndarray)
     ]
-    if names and without:
+    if without:
         notice(
             f"{', '.join(names)}: unstructured weights of the same sparsity are drawn for the {len(without)} pruned "
             f"layer(s) of which the file has none: {few(without)}"
         )
 
 
-def _check_bitmaps(layer: Layer, specs: Sequence[ArchSpec]) -> None:
-    """Refuse what would take an architecture that reads bitmaps more memory than it is worth."""
-    for spec in specs:
-        if spec.architecture.reads_activation_bitmaps:
-            dstc = spec.machine.dstc
-            steps = (
-                -(-layer.s // dstc.tile_rows) * -(-layer.p // dstc.tile_columns) * -(-layer.k // dstc.slice_positions)
-            )
-            values = layer.batch * layer.in_height * layer.in_width * layer.in_channels
-            for name, size, most in (("input values", values, LARGEST_MAP), ("steps", steps, LARGEST_STEPS)):
-                if size > most:
-                    raise InputError(
-                        f"{layer.place}{spec.name}: layer {layer.name!r}: {name} = {size}: too large for the bitmaps "
-                        f"of this architecture, must be at most {most}; choose others with --arch"
-                    )
+def _twin_differs(packed: PackedLayer) -> bool:
+    """Whether a packed layer's unstructured weights are another number than its own, by more than a thousandth."""
+    if packed.unstructured is None:
+        return False
+    own = sum(int(np.count_nonzero(m) if isinstance(m, np.ndarray) else m.nonzeros()) for m in packed.group_weights)
+    twin = int(np.unpackbits(packed.unstructured).sum())
+    weights = packed.groups * packed.group_weights[0].shape[0] * packed.group_weights[0].shape[1]
+    return abs(own - twin) > weights / 1000
 
 
 def _check_size(layer: Layer, choice: LayerPattern | None) -> None:

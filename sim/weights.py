@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ..formats import CrispMatrix, NMMatrix
 from ..formats.pattern import Pattern
+from .bitmaps import Counts, full_tile_counts, row_tile_counts
 
 Matrix = CrispMatrix | NMMatrix | npt.NDArray[np.generic]
 
@@ -48,11 +49,13 @@ class Weights:
             raise TypeError(f"weights of pattern {self.pattern} have no blocks")
         return self.matrix.block_cols
 
-    def nonzero(self) -> npt.NDArray[np.bool_]:
-        """Where the weights are not zero: bool, (S, K)."""
+    def tile_counts(self, tile_rows: int) -> Counts:
+        """Nonzeros of each tile of rows at each position of K: uint8, (ceil(S / tile_rows), K)."""
+        s, k = self.shape
         if self.matrix is None:
-            return np.ones(self.shape, np.bool_)
-        return (self.matrix if isinstance(self.matrix, np.ndarray) else self.matrix.decode()) != 0
+            return full_tile_counts(s, k, tile_rows)
+        dense = self.matrix if isinstance(self.matrix, np.ndarray) else self.matrix.decode()
+        return row_tile_counts(dense != 0, tile_rows)
 
     @cached_property
     def column_nonzeros(self) -> npt.NDArray[np.int64]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ...formats.pattern import Pattern
 from ..bitmaps import Counts
+from ..layer import Layer
 from ..machine import Machine
 from ..plan import Lowered
 from ..weights import Weights
@@ -57,7 +58,7 @@ class Architecture:
     setup : callable
         Sets the machine up for a group's weights and input; raises InputError where it cannot run them.
     check : callable
-        Raises InputError where the machine cannot run this pattern, before any weights are there.
+        Raises InputError where the machine cannot run this pattern or layer, before any weights are there.
     masks : {"given", "unstructured"}
         Whether it runs the weights given, or unstructured ones of the same sparsity.
     datapath : callable
@@ -70,7 +71,7 @@ class Architecture:
     name: str
     summary: str
     setup: Callable[[Machine, Weights, LoweredInput], Setup]
-    check: Callable[[Machine, Pattern], None]
+    check: Callable[[Machine, Pattern, Layer], None]
     datapath: Datapath
     masks: Masks = "given"
     reads_activation_bitmaps: bool = False

@@ -7,6 +7,7 @@ import math
 from ...formats.pattern import Pattern
 from ..datapath.stationary import multiply
 from ..errors import InputError
+from ..layer import Layer
 from ..machine import Machine
 from ..weights import Weights
 from .base import Architecture, LoweredInput
@@ -54,7 +55,7 @@ def sharing_set_cores(machine: Machine, pattern: Pattern) -> int:
     return min(block, band) // rows
 
 
-def _check(machine: Machine, pattern: Pattern) -> None:
+def _check(machine: Machine, pattern: Pattern, _: Layer) -> None:
     cores = sharing_set_cores(machine, pattern)
     how = Stationary(n=pattern.n, m=pattern.m, block=pattern.block, kept_positions=(1,), set_cores=cores)
     column_tile_of(machine, how)

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...formats.pattern import Pattern
-from ..bitmaps import Counts, row_tile_counts
+from ..bitmaps import Counts
 from ..datapath.dual import multiply
 from ..datapath.values import dense_int8
+from ..errors import InputError
+from ..layer import Layer
 from ..machine import Machine
 from ..plan import Lowered
 from ..weights import Weights
@@ -22,6 +24,10 @@ from .base import Architecture, LoweredInput
 from .dual_plan import core_rows, lower_tiles, shape_of
 
 MODE = "dual"
+
+# What takes gigabytes beyond: the input's bitmap, the tables of tiles, steps and nonzeros, pruned weights unpacked.
+LARGEST_INPUT, LARGEST_TILES, LARGEST_STEPS = 1 << 35, 1 << 23, 1 << 26
+LARGEST_COUNTS, LARGEST_WEIGHTS = 1 << 31, 1 << 31
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,7 +67,7 @@ class DualSide:
 
 
 def _setup(machine: Machine, weights: Weights, activations: LoweredInput) -> DualSide:
-    return DualSide(weights=row_tile_counts(weights.nonzero(), machine.dstc.tile_rows), activations=activations)
+    return DualSide(weights=weights.tile_counts(machine.dstc.tile_rows), activations=activations)
 
 
 def _multiply(
@@ -70,8 +76,24 @@ def _multiply(
     return multiply(lowered, machine, dense_int8(weights), activations)
 
 
-def _check(machine: Machine, pattern: Pattern) -> None:
+def _check(machine: Machine, pattern: Pattern, layer: Layer) -> None:
     core_rows(machine)
+    dstc = machine.dstc
+    row_tiles, column_tiles = -(-layer.s // dstc.tile_rows), -(-layer.p // dstc.tile_columns)
+    tiles = row_tiles * column_tiles
+    sizes = [
+        ("input values", layer.batch * layer.in_height * layer.in_width * layer.in_channels, LARGEST_INPUT),
+        ("tiles of S x P", tiles, LARGEST_TILES),
+        ("steps", tiles * -(-layer.k // dstc.slice_positions), LARGEST_STEPS),
+        ("K x (tiles of S + tiles of P)", layer.k * (row_tiles + column_tiles), LARGEST_COUNTS),
+        ("S x K", 0 if pattern.kind == "dense" else layer.s * layer.k, LARGEST_WEIGHTS),
+    ]
+    for name, size, most in sizes:
+        if size > most:
+            raise InputError(
+                f"{name} = {size}: too large for the bitmaps of this architecture, must be at most {most}; "
+                f"choose others with --arch"
+            )
 
 
 ARCHITECTURE = Architecture(

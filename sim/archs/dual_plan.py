@@ -36,6 +36,7 @@ from .dual_steps import (
     Shape,
     count_items,
     count_steps,
+    slice_sums,
     write_items,
     write_steps,
 )
@@ -110,7 +111,7 @@ def lower_tiles(machine: Machine, shape: Shape, mode: str, a: Counts, b: Counts)
     b : uint8, (column tiles, K)
         Nonzero activations of each column tile.
     """
-    weights, activations = _per_slice(a, shape), _per_slice(b, shape)
+    weights, activations = slice_sums(a, shape.positions), slice_sums(b, shape.positions)
     cores = shape.core_rows * shape.core_columns
     # Streams stand in the order of their queues, activations first (M23).
     lines = [(ACTIVATIONS, h) for h in range(shape.core_columns)] + [(WEIGHTS, i) for i in range(shape.core_rows)]
@@ -184,11 +185,6 @@ def lower_tiles(machine: Machine, shape: Shape, mode: str, a: Counts, b: Counts)
         accumulator_write_bytes=macs * machine.sum_bytes,
         item_slices=item_slices,
     )
-
-
-def _per_slice(nonzeros: Counts, shape: Shape) -> Ints:
-    """Nonzeros of each tile in each slice: int64, (tiles, slices)."""
-    return np.add.reduceat(nonzeros, np.arange(0, shape.k, shape.positions), axis=1, dtype=np.int64)
 
 
 def _tiles_of(shape: Shape, core: int) -> int:

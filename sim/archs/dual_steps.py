@@ -52,6 +52,17 @@ def ceil_div(a, b):
 
 
 @kernel
+def slice_sums(nonzeros, positions):
+    """Nonzeros (uint8, [tiles, K]) of each tile in each slice: int64, (tiles, slices)."""
+    tiles, k = nonzeros.shape
+    sums = np.zeros((tiles, ceil_div(k, positions)), np.int64)
+    for tile in range(tiles):
+        for position in range(k):
+            sums[tile, position // positions] += nonzeros[tile, position]
+    return sums
+
+
+@kernel
 def sharers(shape, side, own, others, band, turn, s):
     """How many cores take slice s of a tile of this side (M21): those whose other tile has something there.
 
@@ -114,8 +125,8 @@ def write_steps(shape, a, b, weights, activations, core, at, tiles, outputs, wav
         for turn in range(ceil_div(len(activations), shape.core_columns)):
             row_tile, column_tile = band * shape.core_rows + i, turn * shape.core_columns + h
             if row_tile >= len(weights) or column_tile >= len(activations):
+                # The stream of its row goes on without it. That of its column does, too, but for the last time.
                 item_a += _items_of_turn(shape, weights, activations, WEIGHTS, i, band, turn, weights.shape[1])
-                item_b += _items_of_turn(shape, weights, activations, ACTIVATIONS, h, band, turn, weights.shape[1])
                 continue
             own_rows = min(shape.tile_rows, shape.rows - row_tile * shape.tile_rows)
             own_columns = min(shape.tile_columns, shape.columns - column_tile * shape.tile_columns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...formats.pattern import Pattern
 from ..datapath.stationary import multiply
+from ..layer import Layer
 from ..machine import Machine
 from ..weights import Weights
 from .base import Architecture, LoweredInput
@@ -21,7 +22,7 @@ def _setup(machine: Machine, weights: Weights, _: LoweredInput) -> Stationary:
     return all_positions(machine, k)
 
 
-def _check(machine: Machine, pattern: Pattern) -> None:
+def _check(machine: Machine, pattern: Pattern, _: Layer) -> None:
     for n, m in ((1, 1), (N, M)):
         column_tile_of(machine, all_positions(machine, 1, n=n, m=m))
 

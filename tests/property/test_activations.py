@@ -126,7 +126,7 @@ def test_a_map_that_was_not_kept_is_refused():
     with pytest.raises(ValueError, match="not kept"):
         drawn.of_group(0).tile_counts(8)
     with pytest.raises(ValueError, match="not kept"):
-        drawn.int8_map()
+        _ = drawn.int8_map
 
 
 def test_groups_split_the_channels():
