@@ -200,8 +200,12 @@ def _notes(results: Results) -> list[str]:
     notes = ["speedup: cycles of the dense architecture on the same machine, over its own"]
     others = [arch for arch in results.archs if _unstructured(results.of(arch)) != _unstructured(first)]
     if others:
-        what = "the others' weights" if _unstructured(first) else "unstructured weights of the others' sparsity"
-        notes.append(f"masks: {', '.join(others)} on {what} (column mask of results.csv)")
+        own = [arch for arch in results.archs if arch not in others]
+        odd, rest = (own, others) if _unstructured(first) else (others, own)
+        notes.append(
+            f"masks: {', '.join(odd)} on unstructured weights of the sparsity of {', '.join(rest)} (column mask of "
+            f"results.csv)"
+        )
     reasons: dict[str, list[str]] = {}
     for row in first:
         if row.note:

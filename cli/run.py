@@ -61,7 +61,7 @@ def run(
         layers=layers,
         weights=workload.weights,
         specs=specs,
-        taken=[*workload.inputs(), *([out, *(out / name for name in FILES)] if out is not None else [])],
+        taken=[*workload.files(), *(out / name for name in FILES if out is not None)],
         control=control,
     )
 

@@ -86,7 +86,7 @@ class TraceFile:
         busy = Console(stderr=True, markup=False).status(f"writing {self.path}") if shown else nullcontext()
         try:
             with busy, self._staged.open("xb") as file:
-                write_trace(file, self.tracer, version=version(), compress=self.path.suffix == ".gz")
+                write_trace(file, self.tracer, version=version(), compress=self.path.suffix.lower() == ".gz")
         except OSError as error:
             raise _cannot_write(self.path, error) from error
 
@@ -186,8 +186,10 @@ def _check_path(path: Path, taken: Sequence[Path]) -> None:
     """Refuse a file that cannot be written, or that the run needs for something else."""
     if path == Path():
         raise InputError("--trace: empty; give a file")
-    if path.resolve() in [other.resolve() for other in taken]:
-        raise InputError(f"--trace {path}: the run reads or writes it for another purpose; give another file")
+    own = path.resolve()
+    for other in (given.resolve() for given in taken):
+        if own == other or own in other.parents or other in own.parents:
+            raise InputError(f"--trace {path}: the run reads or writes {other} for another purpose; give another file")
     if os.path.lexists(path) and not path.is_file():
         raise InputError(f"--trace {path}: is there and no file; give a file")
     nearest = _nearest_folder(path)

@@ -49,7 +49,7 @@ def verify_values(workload: Workload, columns: str, quiet: bool) -> None:
     console = terminal(120)
     console.print(_table(found))
     seconds = time.perf_counter() - start
-    console.print(f"every result equals the integer product, bit for bit; {seconds:.1f} s", highlight=False)
+    console.print(f"every result compared equals the integer product, bit for bit; {seconds:.1f} s", highlight=False)
 
 
 def _columns(text: str) -> int | None:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from ..sim import ARCHITECTURES, ArchSpec, InputError, Layer, load_arch, read_layers, shipped_layers
-from ..sim.machine import parse_overrides
+from ..sim.machine import parse_overrides, read_toml
 from ..sim.tasks import DEFAULT_SPARSITY
 from .options import machine_option, set_option
 
@@ -132,8 +132,14 @@ class Workload:
         return None if self.layer_csv is None else read_layers(self.layer_csv, notice=notice)
 
     def inputs(self) -> list[Path]:
-        """The files that are read, architectures and machines left out."""
+        """The layer table and the packed model, where there are such."""
         return [path for path in (self.layer_csv, self.weights) if path is not None]
+
+    def files(self) -> list[Path]:
+        """All files that are read."""
+        archs = [Path(text) for text in self.archs if text.endswith(".toml")]
+        machines = [self.machine, *(str(read_toml(path).get("machine", "")) for path in archs)]
+        return [*self.inputs(), *archs, *(Path(text) for text in machines if text.endswith(".toml"))]
 
     def arguments(self) -> dict[str, Any]:
         """For `simulate` and `verify`, beside layers and architectures."""

@@ -97,20 +97,6 @@ class Machine(_Section, frozen=True):
     rf: RegisterFile
     dstc: Dstc
 
-    @model_validator(mode="before")
-    @classmethod
-    def _dstc_follows_the_cores(cls, fields: Any) -> Any:
-        """Put what stands for 0 in place of it, so that a machine says what it is."""
-        core, dstc = fields.get("core"), fields.get("dstc")
-        if not isinstance(core, dict) or not isinstance(dstc, dict):
-            return fields
-        count = core.get("count")
-        usual = {"step_rows": core.get("rows"), "step_columns": core.get("lanes")}
-        if isinstance(count, int) and count > 0:
-            usual["core_columns"] = max(d for d in range(1, math.isqrt(count) + 1) if count % d == 0)
-        own = {key: usual[key] for key in usual if dstc.get(key) == 0 and isinstance(dstc[key], int)}
-        return fields | {"dstc": dstc | own}
-
     @model_validator(mode="after")
     def _tile_is_whole_chunks(self) -> Machine:
         if self.column_tile % self.chunk_columns:
@@ -118,6 +104,17 @@ class Machine(_Section, frozen=True):
                 f"column_tile: value {self.column_tile}: must be a multiple of chunk_columns = {self.chunk_columns}"
             )
         return self
+
+    @property
+    def dual_side(self) -> Dstc:
+        """The dstc section as it runs: with what stands for 0 in place of it."""
+        count = self.core.count
+        usual = {
+            "step_rows": self.core.rows,
+            "step_columns": self.core.lanes,
+            "core_columns": max(d for d in range(1, math.isqrt(count) + 1) if count % d == 0),
+        }
+        return self.dstc.model_copy(update={key: usual[key] for key in usual if getattr(self.dstc, key) == 0})
 
     @property
     def operand_bytes(self) -> int:

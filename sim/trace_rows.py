@@ -272,7 +272,7 @@ def _details(run: GroupRun, log: EventLog) -> Ints:
     columns = np.where(streams[:, PER_STEP] > 0, (events[:, TO] - events[:, FROM]) // np.maximum(size, 1), 1)
     details[at, METADATA] = plan.item_metadata_bytes[events[:, EXTRA], streams[:, ITEM_COLUMN]] * columns
     if run.lowered.item_slices is not None:
-        dstc = machine.dstc
+        dstc = machine.dual_side
         slices = -(-run.layer.k // dstc.slice_positions)
         turns = -(-run.layer.p // (dstc.tile_columns * dstc.core_columns))
         turn, details[at, SLICE] = np.divmod(run.lowered.item_slices[events[:, EXTRA]], slices)

@@ -75,7 +75,7 @@ def core_columns() -> Iterator[list[object]]:
     layers = [layer for layer in read_layers(shipped_layers()["resnet50"]) if layer.name in POINTWISE]
     for layer, batch in product(layers, (1, 64)):
         (row,) = simulate([replace(layer, batch=batch)], ["dstc"], nm="2:4", block=16, all_layers=True).rows
-        dstc, causes = row.machine.dstc, row.core_cycles_by_cause
+        dstc, causes = row.machine.dual_side, row.core_cycles_by_cause
         weights = independent(dstc.tile_rows, 1 - row.weight_sparsity)
         work = [0.0] * dstc.core_columns
         for tile, first in enumerate(range(0, row.layer.p, dstc.tile_columns)):
@@ -92,7 +92,7 @@ def markdown() -> dict[str, str]:
     """The tables of the page, by the names of their sections."""
     columns = ["layer", "images", "P", "busy, expected", "busy", "stall_smem", "speedup"]
     return {
-        "closed-forms": table(["layer", "what", "closed form", "measured"], checks(), left=2),
+        "closed-forms": table(["layer", "what", "expected", "measured"], checks(), left=2),
         "core-columns": table(columns, core_columns()),
     }
 

@@ -89,9 +89,9 @@ def _run(machine: Machine, size: int, densities: tuple[float, float], seed: int)
     result = run_group(
         ARCHITECTURES["dstc"], machine, Weights(shape=(size, size), matrix=mask), size, activations.of_group(0)
     )
-    rows = drawn(machine.dstc.tile_rows, nonzeros, size**2)
-    columns = drawn(machine.dstc.tile_columns, activations.values - activations.zeros, size**2)
-    one, tiles = cost(rows, columns, machine.dstc), positions(layer, machine.dstc) / machine.core.count
+    rows = drawn(machine.dual_side.tile_rows, nonzeros, size**2)
+    columns = drawn(machine.dual_side.tile_columns, activations.values - activations.zeros, size**2)
+    one, tiles = cost(rows, columns, machine.dual_side), positions(layer, machine.dual_side) / machine.core.count
     return result, Cost(mac_cycles=tiles * one.mac_cycles, cycles=tiles * one.cycles, macs=tiles * one.macs)
 
 

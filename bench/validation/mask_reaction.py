@@ -67,7 +67,7 @@ def reactions(sparsity: float = 0.9, patterns: Sequence[str] = PATTERNS, seed: i
 
 def expected_step_cycles(row: LayerResult, pattern: Pattern) -> float:
     """Step cycles over all cores, of masks drawn as this row's are."""
-    layer, dstc = row.layer, row.machine.dstc
+    layer, dstc = row.layer, row.machine.dual_side
     zeros = round(row.activation_sparsity * _values(row))
     columns = drawn_columns(layer, zeros, _values(row), dstc.tile_columns)
     if row.mask == "hybrid":
@@ -86,7 +86,7 @@ def markdown(frame: pd.DataFrame) -> dict[str, str]:
 def _ceilings() -> str:
     """Expected values of a position on an endless layer."""
     head = ["weights", "tile", "P(a = 0)", "E a", "E ceil(a/8)", "E b", "E ceil(b/8)", "cycles", "lanes used"]
-    dstc, small = (load_arch(name).machine.dstc for name in ("dstc", "dstc-equal-storage"))
+    dstc, small = (load_arch(name).machine.dual_side for name in ("dstc", "dstc-equal-storage"))
     kinds = [("unstructured", independent(dstc.tile_rows, DENSITY), dstc)]
     for nm in PATTERNS:
         for block in BLOCKS[:2]:
@@ -138,7 +138,7 @@ def _reactions(frame: pd.DataFrame) -> str:
 
 
 def _steps(run: GroupRun) -> Steps:
-    layer, dstc = run.layer, run.spec.machine.dstc
+    layer, dstc = run.layer, run.spec.machine.dual_side
     tiles = -(-layer.s // dstc.tile_rows) * -(-layer.p // dstc.tile_columns)
     return Steps(taken=len(run.lowered.plan.waves), slices=tiles * -(-layer.k // dstc.slice_positions))
 

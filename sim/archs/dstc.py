@@ -48,7 +48,7 @@ class DualSide:
 
     def explain(self, machine: Machine) -> str:
         """What its tiles, slices and steps are, in a line."""
-        dstc, rows = machine.dstc, core_rows(machine)
+        dstc, rows = machine.dual_side, core_rows(machine)
         return (
             f"{rows} x {dstc.core_columns} cores of {dstc.tile_rows} x {dstc.tile_columns} sums, slices of "
             f"{dstc.slice_positions} positions, {dstc.step_rows} x {dstc.step_columns} MACs a cycle on nonzeros only"

@@ -53,7 +53,7 @@ def core_rows(machine: Machine) -> int:
     InputError
         They do not fill whole rows, the sums do not fit their buffer, or a step needs more MACs than a core has.
     """
-    dstc, macs = machine.dstc, machine.core.rows * machine.core.lanes
+    dstc, macs = machine.dual_side, machine.core.rows * machine.core.lanes
     if machine.core.count % dstc.core_columns:
         raise InputError(
             f"dstc.core_columns: value {dstc.core_columns}: must divide the {machine.core.count} cores (core.count)"
@@ -80,7 +80,7 @@ def shape_of(machine: Machine, rows: int, columns: int, k: int) -> Shape:
     InputError
         As `core_rows`.
     """
-    dstc = machine.dstc
+    dstc = machine.dual_side
     return Shape(
         rows=rows,
         columns=columns,

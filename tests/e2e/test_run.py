@@ -14,11 +14,13 @@ import tomllib
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from crispsim.cli.main import run_command as crispsim
 from crispsim.cli.network_table import print_results
 from crispsim.cli.terminal import Terminal
+from crispsim.formats import PackedLayer, PackedModel, Pattern, draw_weights
 from crispsim.sim import COLUMNS, Layer, Machine, read_layers, simulate
 
 LAYERS = Path(str(resources.files("crispsim.sim") / "layers"))
@@ -227,7 +229,90 @@ def test_layers_alike_are_folded_and_a_mean_says_so():
     assert f"~{(one + 2 * other) / 3:,.0f}" in line
     assert f"{results.of('crisp-stc')[0].cycles:,}" in line
     assert f"they lie within {300 * abs(one - other) / (one + 2 * other):.1f}%" in file.getvalue()
-    assert "masks: dstc on unstructured weights of the others' sparsity" in file.getvalue()
+    assert "masks: dstc on unstructured weights of the sparsity of dense, stc, crisp-stc" in file.getvalue()
+
+
+A_GEMM = Layer(
+    name="one", kind="gemm", in_height=40, in_width=1, kernel_h=1, kernel_w=1, in_channels=128, out_channels=64
+)
+A_CONV = Layer(
+    name="one", kind="conv", in_height=9, in_width=9, kernel_h=3, kernel_w=3, in_channels=8, out_channels=8,
+    nm=(2, 4), block="none",
+)  # fmt: skip
+UNLIKE = {
+    "activation sparsity": (A_GEMM, {"activation_sparsity": 0.25}, {"activation_sparsity": 0.5}),
+    "weight sparsity": (A_GEMM, {"block": 32, "weight_sparsity": 0.5}, {"block": 32, "weight_sparsity": 0.75}),
+    "N:M": (A_GEMM, {"nm": (2, 4), "block": "none"}, {"nm": (4, 8), "block": "none"}),
+    "block": (A_GEMM, {"block": 32, "weight_sparsity": 0.75}, {"block": 64, "weight_sparsity": 0.75}),
+    # 3 x 3 outputs: floor(6 / 3) + 1 and floor(8 / 3) + 1; 2 x 2: floor(6 / 4) + 1 and floor(6 / 5) + 1.
+    "padding": (A_CONV, {"stride_h": 3, "stride_w": 3}, {"stride_h": 3, "stride_w": 3, "pad_h": 1, "pad_w": 1}),
+    "stride": (A_CONV, {"stride_h": 4, "stride_w": 4}, {"stride_h": 5, "stride_w": 5}),
+}
+
+
+# Of a packed file, where no row says what tells layers apart: pattern, sparsity asked, share of zeros in the input.
+PACKED_UNLIKE = {
+    "activation sparsity": (((2, 4, None), None, 4), ((2, 4, None), None, 3)),
+    "weight sparsity": (((2, 4, 32), 0.75, 4), ((2, 4, 32), 0.5, 4)),
+    "N:M": (((2, 4, None), None, 4), ((4, 8, None), None, 4)),
+    "block": (((2, 4, 32), 0.75, 4), ((2, 4, 64), 0.75, 4)),
+}
+
+
+def names_in_the_table(results, shape):
+    """The first two words of each line of the table of layers."""
+    file = io.StringIO()
+    print_results(results, Terminal(width=160, file=file))
+    return [tuple(line.split()[:2]) for line in file.getvalue().splitlines() if shape in line]
+
+
+@pytest.mark.parametrize("what", UNLIKE)
+def test_layers_that_differ_are_not_folded(what):
+    layer, first, second = UNLIKE[what]
+    one, other = (dataclasses.replace(layer, **fields) for fields in (first, second))
+    shape = f"{one.s}x{one.k}x{one.p}"
+    assert shape == f"{other.s}x{other.k}x{other.p}"
+    for pair, folded in (((one, other), False), ((one, one), True)):
+        layers = [pair[0], dataclasses.replace(pair[1], name="other")]
+        names = names_in_the_table(simulate(layers, ["dstc", "crisp-stc"], all_layers=True), shape)
+        assert names == ([("one", "x2")] if folded else [("one", shape), ("other", shape)])
+
+
+@pytest.mark.parametrize("what", PACKED_UNLIKE)
+def test_packed_layers_that_differ_are_not_folded(what):
+    """dstc, listed first, has unstructured weights of any pattern: what the others have tells layers apart, too."""
+
+    def packed(name, pattern, sparsity, every):
+        n, m, block = pattern
+        return PackedLayer(
+            name=name, weights=draw_weights((64, 128), Pattern(n=n, m=m, block=block), sparsity, 1), kind="gemm",
+            in_channels=128, in_height=12, p=12, dtype="int8",
+            activations=(np.arange(12 * 128).reshape(12, 1, 128) % every).astype(np.int8),
+        )  # fmt: skip
+
+    one, other = PACKED_UNLIKE[what]
+    for second, folded in ((other, False), (one, True)):
+        model = PackedModel(layers=(packed("one", *one), packed("other", *second)))
+        names = names_in_the_table(simulate(weights=model, archs=["dstc", "crisp-stc"]), "64x128x12")
+        assert names == ([("one", "x2")] if folded else [("one", "64x128x12"), ("other", "64x128x12")])
+
+
+@pytest.mark.parametrize(
+    ("archs", "note"),
+    [
+        (["dstc", "crisp-stc"], "dstc on unstructured weights of the sparsity of crisp-stc"),
+        (["dstc", "stc", "crisp-stc"], "dstc on unstructured weights of the sparsity of stc, crisp-stc"),
+        (["crisp-stc", "dstc"], "dstc on unstructured weights of the sparsity of crisp-stc"),
+        (["dense", "crisp-stc"], None),
+    ],
+)
+def test_whose_masks_differ_is_told(archs, note, small, capsys):
+    asked = [word for arch in archs for word in ("--arch", arch)]
+    assert crispsim(["run", "--layer-csv", str(small), "--block", "32", *asked]) == 0
+    text = " ".join(capsys.readouterr().out.split())  # wherever lines are broken
+    assert text.count("masks: ") == (note is not None)
+    if note is not None:
+        assert f"masks: {note} (column mask of results.csv)" in text
 
 
 def test_names_are_printed_as_they_are(tmp_path, capsys):

@@ -97,10 +97,10 @@ REFUSED = {
     "endless": (["--trace", "x.json", "--trace-cycles", "9" * 30], "must be a number of cycles"),
     "a folder": (["--trace", "folder"], "--trace folder: is there and no file"),
     "a device": (["--trace", "/dev/null"], "--trace /dev/null: is there and no file"),
-    "under a file": (["--trace", "t.csv/x.json"], "t.csv is a file"),
+    "under a file": (["--trace", "t.csv/x.json"], "the run reads or writes"),
     "no name": (["--trace", ""], "--trace: empty; give a file"),
-    "the layer table": (["--trace", "./t.csv"], "the run reads or writes it"),
-    "a result": (["--trace", "out/results.csv", "--out", "out"], "the run reads or writes it"),
+    "the layer table": (["--trace", "./t.csv"], "the run reads or writes"),
+    "a result": (["--trace", "out/results.csv", "--out", "out"], "the run reads or writes"),
     "a machine at fault": (["--trace", "x.json", "--set", "core.count=0"], "core.count"),
 }  # fmt: skip
 
@@ -139,3 +139,30 @@ def test_a_run_folder_that_cannot_be_written_leaves_no_trace(monkeypatch, folder
     monkeypatch.setattr("crispsim.cli.run.write_run", refuse)
     assert run("--trace", "x.json", "--out", "out") == 2
     assert [path.name for path in folder.iterdir()] == ["t.csv"]
+
+
+@pytest.mark.parametrize(
+    ("options", "trace"),
+    [
+        (["--machine", "slow.toml"], "slow.toml"),
+        (["--arch", "wide.toml"], "wide.toml"),
+        (["--arch", "wide.toml"], "./slow.toml"),  # which wide.toml names
+        (["--layer-csv", "t.csv"], "./t.csv"),
+        (["--out", "o"], "o/results.csv"),
+        (["--out", "o"], "o/results.csv/t.json"),
+        (["--out", "x/y"], "x"),
+    ],
+)
+def test_no_file_of_the_run_is_overwritten(options, trace, capsys):
+    Path("slow.toml").write_text("chunk_slots = 2\n")
+    Path("wide.toml").write_text('name = "wide"\narch = "crisp-stc"\nmachine = "slow.toml"\n')
+    before = {path: path.read_text() for path in Path().iterdir()}
+    assert run("--trace", trace, *options) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"crispsim: --trace {Path(trace)}: the run reads or writes ")
+    assert {path: path.read_text() for path in Path().iterdir()} == before
+
+
+def test_a_trace_may_lie_in_the_runs_folder():
+    assert run("--out", "o", "--trace", "o/trace.JSON.GZ", "--quiet") == 0
+    assert json.loads(gzip.decompress(Path("o/trace.JSON.GZ").read_bytes()))["traceEvents"]

@@ -31,7 +31,7 @@ def test_what_was_compared_is_counted(columns, run_of_all, capsys):
         assert f"{64 * 40 + 70 * 90:,}" in rows["dstc"]
         # Nothing is pruned of the last layer's K = 130 but what 2:4 takes; dense issues every weight.
         assert f"{64 * 128 * 40 + 70 * 130 * 90:,}" in rows["dense"]
-    assert "every result equals the integer product" in text
+    assert "every result compared equals the integer product" in text
 
 
 def test_quiet_says_nothing(capsys):

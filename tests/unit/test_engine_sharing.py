@@ -69,6 +69,24 @@ def test_tiles_without_steps_are_written_when_the_tile_before_ends():
     assert timing(plan).smem_write_bytes == 10
 
 
+def test_a_tile_without_steps_writes_every_column_every_time():
+    # Pipeline 3, 4 B a cycle, 2 B a column. Tile 0 (3 columns, twice) asks in 3: bytes 12..17, 18..23, the last in 5.
+    # Item 0 is usable 1, but the sums are free from 6: tile 1 runs 6..7, ends at 8. Its 2 B are requested in 11: bytes
+    # 44, 45; then those of tile 2 (2 columns, three times): 46..57, the last in 14. Latency 1.
+    plan = make_plan(
+        teams=[[0, 1, 0, 3]],
+        team_streams=[[0]],
+        streams=[stream(0, slots=1, tiles=(3, 4), member=EVERY_MEMBER)],
+        tiles=[tile(0, 0, tail=3, repeat=2), tile(0, 1), tile(1, 1, tail=2, repeat=3), tile(0, 1)],
+        waves=[wave(2, items=(1,))],
+        drain=2,
+        write=4,
+        pipeline=3,
+    )
+    assert_causes(plan, 15, (2, 0, 0, 1, 12, 0))
+    assert timing(plan).smem_write_bytes == 2 * 3 * 2 + 2 + 3 * 2 * 2
+
+
 def test_a_team_of_empty_tiles_waits_for_its_writes_only():
     # Both write in cycle 3 (pipeline 3) at 2 B a cycle, in order of cores: bytes 6, 7 | 8, 9; three tiles each.
     plan = make_plan(
