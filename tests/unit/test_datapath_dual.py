@@ -290,7 +290,7 @@ def test_items_of_other_slices_show():
 
 def test_items_out_of_order_show_even_where_every_core_finds_its_own():
     # Two cores side by side; the first takes a step on slice 0 only, the second on slice 1 only.
-    machine = Machine.load(MACHINE, {"core.count": 2})
+    machine = Machine.load(MACHINE, {"core.count": 2, "dstc.core_columns": 2})
     weights, activations = np.ones((4, 6), np.int8), np.ones((6, 10), np.int8)
     activations[3:, :5] = activations[:3, 5:] = 0
     lowered = lower(machine, weights, activations)

@@ -96,7 +96,7 @@ def test_chances_of_padded_strided_columns_are_those_of_drawn_maps():
 
 
 def test_cost_of_certain_counts():
-    dstc = Machine.load("edge", {"dstc.accumulator_values_per_cycle": 60}).dstc
+    dstc = Machine.load("edge", {"dstc.accumulator_values_per_cycle": 60}).dual_side
     full = cost(independent(32, 1.0), independent(32, 1.0), dstc)
     assert (full.mac_cycles, full.cycles, full.macs) == (16, 18, 1024)
     assert cost(independent(32, 0.0), independent(32, 1.0), dstc).cycles == 0
