@@ -174,7 +174,7 @@ def main(repeats: int) -> None:
         measure_giant(DEFAULT_ARCHS),
         measure_compiling(),
     ]
-    console = Console(width=None if sys.stdout.isatty() else 150)
+    console = Console(width=None if sys.stdout.isatty() else 190)
     console.print(_table(measurements))
     fast, slow = measurements[:2]
     console.print(f"adding repetitions whole: {slow.seconds / fast.seconds:.1f} times faster than event by event")

@@ -48,7 +48,7 @@ class LayerProgress:
         if done == 0:
             if self._announce and not kernels_are_compiled():
                 click.echo(
-                    "compiling the simulation kernels: once per version and machine, about 20 seconds ...", err=True
+                    "compiling the simulation kernels: once per version and machine, about 25 seconds ...", err=True
                 )
             self._bar.start()
         self._bar.update(self._task, completed=done, total=total, layer=layer.name)
