@@ -159,7 +159,7 @@ class Machine(_Section, frozen=True):
         *overrides : mappings of str to value
             Such as {"smem.latency_cycles": 3}, later ones winning; `smem.bytes_per_cycle` sets both ports.
         origins : sequence of str
-            Where each mapping comes from, for messages.
+            Where each mapping comes from, for messages; the last stands for all further ones.
 
         Raises
         ------
@@ -177,7 +177,8 @@ class Machine(_Section, frozen=True):
         else:
             own = flatten(_read_preset(origin))
         layers = [(DEFAULT_PRESET, flatten(_read_preset(DEFAULT_PRESET))), (origin, own)]
-        for where, mapping in zip(origins, overrides, strict=False):
+        places = [*origins, *[origins[-1]] * len(overrides)]
+        for where, mapping in zip(places, overrides, strict=False):
             layers.append((where, expand_aliases(dict(mapping), where)))
         fields = {key: value for _, mapping in layers for key, value in mapping.items()}
         return _build(fields, {key: where for where, mapping in layers for key in mapping})

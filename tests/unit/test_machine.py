@@ -130,3 +130,10 @@ def test_masks_of_an_architecture_file(tmp_path):
 def test_an_unknown_architecture_names_variants_too():
     with pytest.raises(InputError, match="did you mean 'dstc-given-masks'"):
         load_arch("dstc-given-mask")
+
+
+def test_of_several_mappings_every_one_counts_and_the_last_wins():
+    machine = Machine.load("edge", {"chunk_slots": 5, "chunk_columns": 1}, {"chunk_slots": 6}, {"rf.bytes": 2048})
+    assert (machine.chunk_slots, machine.chunk_columns, machine.rf.bytes) == (6, 1, 2048)
+    with pytest.raises(InputError, match="--set: unknown key 'nope'"):
+        Machine.load("edge", {}, {"nope": 1})
