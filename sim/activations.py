@@ -173,8 +173,8 @@ def draw_activations(
         `control.stop()` was called.
     """
     control = control or Control()
-    pixels = layer.batch * layer.in_height * layer.in_width
-    values = pixels * layer.in_channels
+    values = layer.inputs
+    pixels = values // layer.in_channels
     zeros = int(Fraction(str(sparsity)) * values + Fraction(1, 2))
     nonzeros = np.zeros((layer.kernel_h, layer.kernel_w, layer.in_channels), np.int64)
     bits = np.zeros((pixels, -(-layer.in_channels // WORD)) if keep_map else (0, 0), np.uint64)

@@ -142,6 +142,11 @@ class Layer:
         return self.groups * self.s * self.k
 
     @property
+    def inputs(self) -> int:
+        """Values of the input over the batch, without padding."""
+        return self.batch * self.in_height * self.in_width * self.in_channels
+
+    @property
     def place(self) -> str:
         """`FILE:LINE: ` for messages, empty for a layer that was not read from a table."""
         return f"{self.file}:{self.line}: " if self.line else ""

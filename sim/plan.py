@@ -19,9 +19,13 @@ docs/microarchitecture.md holds the law; M-numbers in the code name its rules.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from .machine import Machine
 
 Ints = npt.NDArray[np.int64]
 SmallInts = npt.NDArray[np.int32]  # of the tables with a row for every wave or item, which can be long
@@ -60,6 +64,16 @@ class Ports:
     write_bytes_per_cycle: int
     latency_cycles: int
     pipeline_cycles: int
+
+    @classmethod
+    def of(cls, machine: Machine) -> Ports:
+        """Those of a machine."""
+        return cls(
+            read_bytes_per_cycle=machine.smem.read_bytes_per_cycle,
+            write_bytes_per_cycle=machine.smem.write_bytes_per_cycle,
+            latency_cycles=machine.smem.latency_cycles,
+            pipeline_cycles=machine.core.pipeline_cycles,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -312,7 +312,7 @@ def _check_size(layer: Layer, choice: LayerPattern | None) -> None:
         ("S", layer.s, LARGEST_S),
         ("K", layer.k, LARGEST_K),
         ("filter positions x channels", layer.kernel_h * layer.kernel_w * layer.in_channels, 8 * LARGEST_K),
-        ("input values", layer.batch * layer.in_height * layer.in_width * layer.in_channels, LARGEST_INPUT),
+        ("input values", layer.inputs, LARGEST_INPUT),
         (
             "weights to draw a group",
             _padded_weights(layer, choice.pattern) if choice and patterned else 0,

@@ -121,8 +121,7 @@ def check_input_size(layer: Layer) -> None:
     InputError
         They would.
     """
-    values = layer.batch * layer.in_height * layer.in_width * layer.in_channels
-    for name, size in (("input values", values), ("P x K of a group", layer.p * layer.k)):
+    for name, size in (("input values", layer.inputs), ("P x K of a group", layer.p * layer.k)):
         if size > LARGEST_INPUT:
             raise InputError(
                 f"{layer.place}layer {layer.name!r}: {name} = {size}: too large to move as values, must be at most "

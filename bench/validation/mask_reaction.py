@@ -68,8 +68,8 @@ def reactions(sparsity: float = 0.9, patterns: Sequence[str] = PATTERNS, seed: i
 def expected_step_cycles(row: LayerResult, pattern: Pattern) -> float:
     """Step cycles over all cores, of masks drawn as this row's are."""
     layer, dstc = row.layer, row.machine.dual_side
-    zeros = round(row.activation_sparsity * _values(row))
-    columns = drawn_columns(layer, zeros, _values(row), dstc.tile_columns)
+    zeros = round(row.activation_sparsity * row.layer.inputs)
+    columns = drawn_columns(layer, zeros, row.layer.inputs, dstc.tile_columns)
     if row.mask == "hybrid":
         kept = (1 - row.weight_sparsity) * pattern.m / pattern.n
         rows = hybrid_rows(pattern, kept, dstc.tile_rows)
@@ -172,11 +172,6 @@ def _record(rows: Sequence[LayerResult], steps: dict[tuple[str, str], Steps], pa
 def _pattern(nm: str, block: int) -> Pattern:
     n, m = parse_nm(nm)
     return Pattern(n=n, m=m, block=block)
-
-
-def _values(row: LayerResult) -> int:
-    layer = row.layer
-    return layer.batch * layer.in_height * layer.in_width * layer.in_channels
 
 
 def _macs_a_core(machine: Machine) -> int:

@@ -82,7 +82,7 @@ def _check(machine: Machine, pattern: Pattern, layer: Layer) -> None:
     row_tiles, column_tiles = -(-layer.s // dstc.tile_rows), -(-layer.p // dstc.tile_columns)
     tiles = row_tiles * column_tiles
     sizes = [
-        ("input values", layer.batch * layer.in_height * layer.in_width * layer.in_channels, LARGEST_INPUT),
+        ("input values", layer.inputs, LARGEST_INPUT),
         ("tiles of S x P", tiles, LARGEST_TILES),
         ("steps", tiles * -(-layer.k // dstc.slice_positions), LARGEST_STEPS),
         ("K x (tiles of S + tiles of P)", layer.k * (row_tiles + column_tiles), LARGEST_COUNTS),

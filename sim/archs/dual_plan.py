@@ -148,12 +148,7 @@ def lower_tiles(machine: Machine, shape: Shape, mode: str, a: Counts, b: Counts)
     plan = Plan(
         cores=cores,
         columns=1,
-        ports=Ports(
-            read_bytes_per_cycle=machine.smem.read_bytes_per_cycle,
-            write_bytes_per_cycle=machine.smem.write_bytes_per_cycle,
-            latency_cycles=machine.smem.latency_cycles,
-            pipeline_cycles=machine.core.pipeline_cycles,
-        ),
+        ports=Ports.of(machine),
         teams=teams,
         team_streams=np.array(
             [(shape.core_columns + core // shape.core_columns, core % shape.core_columns) for core in range(cores)],

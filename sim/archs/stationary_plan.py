@@ -177,12 +177,7 @@ class PlanBuilder:
         plan = Plan(
             cores=machine.core.count,
             columns=machine.chunk_columns,
-            ports=Ports(
-                read_bytes_per_cycle=machine.smem.read_bytes_per_cycle,
-                write_bytes_per_cycle=machine.smem.write_bytes_per_cycle,
-                latency_cycles=machine.smem.latency_cycles,
-                pipeline_cycles=machine.core.pipeline_cycles,
-            ),
+            ports=Ports.of(machine),
             teams=teams,
             team_streams=team_streams,
             streams=np.array(streams, np.int64).reshape(-1, STREAM_FIELDS),
