@@ -7,16 +7,24 @@ import json
 import os
 import secrets
 import shutil
+import tomllib
+from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
 from ..sim import ArchSpec, InputError, Results
+from ..sim.energy import LEFT_OUT, EnergyModel, EnergyTable, Figure, area_of
 from ..sim.workload import NO_BLOCKS
 
+if TYPE_CHECKING:
+    import pandas
+
 FILES = ("results.csv", "summary.json", "config.toml")
+
+_TEXT_COLUMNS = ("layer", "arch", "mode", "mask", "nm", "block", "note", "sram_energy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +32,8 @@ class RunRecord:
     """How a run was made: enough to run it again.
 
     command : the command line. versions : of crispsim, Python and what computes. options : the run's own. inputs :
-    files read. specs : architectures with their machines. notices : what the layer table's reader had to say.
+    files read. specs : architectures with their machines. energy : the energy table, if any. notices : what the layer
+    table's reader had to say.
     """
 
     command: str
@@ -33,6 +42,7 @@ class RunRecord:
     options: dict[str, Any]
     inputs: tuple[Path, ...]
     specs: tuple[ArchSpec, ...]
+    energy: EnergyTable | None
     notices: tuple[str, ...] = ()
 
 
@@ -87,6 +97,63 @@ def write_run(folder: Path, results: Results, record: RunRecord) -> None:
         shutil.rmtree(staging, ignore_errors=True)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RunFolder:
+    """A run's folder as it was written.
+
+    rows : results.csv, a row per layer and architecture; an empty cell of text is "", of a number NaN. summary :
+    summary.json. config : config.toml.
+    """
+
+    path: Path
+    rows: pandas.DataFrame
+    summary: dict[str, Any]
+    config: dict[str, Any]
+
+    @property
+    def archs(self) -> list[str]:
+        """Names of the architectures, in the order of the run."""
+        return list(self.summary["totals"])
+
+    @property
+    def has_energy(self) -> bool:
+        """Whether it was run with an energy table."""
+        return "energy_uj" in self.rows.columns
+
+
+def read_run(folder: Path) -> RunFolder:
+    """Read a run's folder.
+
+    Raises
+    ------
+    InputError
+        It is not a folder, lacks a file, or holds one that a run did not write.
+    """
+    import pandas
+
+    for name in FILES:
+        if not (folder / name).is_file():
+            raise InputError(
+                f"{folder}: not a run's folder: {name} is missing; `crispsim run --out {folder}` writes one"
+            )
+    try:
+        text: dict[Hashable, type] = dict.fromkeys(_TEXT_COLUMNS, str)
+        rows = pandas.read_csv(
+            folder / "results.csv", dtype=text, keep_default_na=False, na_values={"requested_sparsity": ""}
+        )
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        config = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
+        found = list(dict.fromkeys(rows["arch"]))
+        known = [arch["name"] for arch in config["arch"]]
+        if not (list(summary["totals"]) == found == known):
+            raise ValueError(f"its files name different architectures: {found}, {list(summary['totals'])}, {known}")
+    except OSError as error:
+        raise InputError(f"{folder}: cannot read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{folder}: not a run's folder: {' '.join(str(error).split())[:200]}") from error
+    return RunFolder(path=folder, rows=rows, summary=summary, config=config)
+
+
 def summary_of(results: Results, record: RunRecord) -> dict[str, Any]:
     """Totals per architecture, with what one must know to read them."""
     notes = {row.layer.name: row.note for row in results.of(results.archs[0]) if row.note}
@@ -98,10 +165,29 @@ def summary_of(results: Results, record: RunRecord) -> dict[str, Any]:
         "seed": record.seed,
         "options": record.options,
         "totals_are": "sums over the layers, each as often as it is called, then ratios of sums; speedup in cycles",
-        "totals": {arch: asdict(results.total(arch)) for arch in results.archs},
+        "totals": {arch: results.total(arch).record() for arch in results.archs},
+        "energy": None if record.energy is None else _energy_of(results.energy, record.energy),
+        "warnings": results.warnings(),
         "dense_by_rule": {name: note for name, note in notes.items() if note != NO_BLOCKS},
         "without_blocks": {name: note for name, note in notes.items() if note == NO_BLOCKS},
         "notices": list(record.notices),
+    }
+
+
+def _energy_of(models: Mapping[str, EnergyModel], table: EnergyTable) -> dict[str, Any]:
+    """The energy table as far as it was used, what each count costs, and the memories with their area."""
+    used: dict[str, Figure] = {}
+    for model in models.values():
+        used |= {figure.name: figure for figure in model.figures()}
+    return {
+        "table": table.name,
+        "summary": table.summary,
+        "node_nm": table.technology.node_nm,
+        "figures": [asdict(figure) | {"unit": figure.unit} for figure in used.values()],
+        "pj_per_count": {arch: [asdict(term) for term in model.terms] for arch, model in models.items()},
+        "memories": {arch: [memory.record() for memory in model.memories] for arch, model in models.items()},
+        "area_mm2": {arch: area_of(model.memories) for arch, model in models.items()},
+        "left_out": list(LEFT_OUT),
     }
 
 
@@ -111,6 +197,7 @@ def config_of(record: RunRecord) -> str:
         {
             "command": record.command,
             "seed": record.seed,
+            "energy": _table_of(record.energy),
             "versions": record.versions,
             "options": record.options,
             "input": [{"path": str(path)} | _hash_of(path) for path in record.inputs],
@@ -125,6 +212,14 @@ def config_of(record: RunRecord) -> str:
             ],
         }
     )
+
+
+def _table_of(table: EnergyTable | None) -> dict[str, Any]:
+    """The whole energy table, so that a run can be made again when the file is gone; only its name if there is none."""
+    if table is None:
+        return {"table": "none"}
+    figures = {f.name: {"pj": f.pj, "kind": f.kind, "source": f.source} for f in table.figures.values()}
+    return {"table": table.name} | asdict(table.technology) | {"figures": figures}
 
 
 def _hash_of(path: Path) -> dict[str, str]:

@@ -10,10 +10,11 @@ from ..formats import Pattern, draw_weights
 from ..sim import ARCHITECTURES, ArchSpec, InputError, load_arch
 from ..sim.activations import NoZeros
 from ..sim.arch_spec import variant_names, variant_summary
+from ..sim.energy import EnergyModel, access_cycles, area_of, clock_warnings, unchecked_clocks
 from ..sim.machine import describe, parse_overrides, preset_names
 from ..sim.weights import Weights
-from .options import machine_option, set_option, verbose_option
-from .terminal import terminal
+from .options import NO_ENERGY, energy_option, machine_option, set_option, verbose_option
+from .terminal import Terminal, terminal
 
 _SHOWN_PATTERNS = ((1, 1), (1, 4), (2, 4), (3, 4))
 
@@ -37,10 +38,13 @@ def archs(ctx: click.Context) -> None:
 @click.argument("name", metavar="NAME|FILE.toml")
 @machine_option
 @set_option
+@energy_option
 @verbose_option
-def show(name: str, machine: str, overrides: tuple[str, ...]) -> None:
-    """Show an architecture's machine: every field that --set knows, its unit and meaning, and what follows from it."""
+def show(name: str, machine: str, overrides: tuple[str, ...], energy: str) -> None:
+    """Show an architecture's machine: every field that --set knows, its memories, its area, its peak figures."""
     spec = load_arch(name, machine, parse_overrides(overrides))
+    buffered = spec.architecture.has_accumulation_buffer
+    model = None if energy == NO_ENERGY else EnergyModel.of(spec.machine, accumulation_buffer=buffered, table=energy)
     console = terminal(120)
     console.print(f"{spec.name}: {spec.architecture.summary}")
     if spec.masks == "unstructured":
@@ -55,15 +59,71 @@ def show(name: str, machine: str, overrides: tuple[str, ...]) -> None:
     console.print(table)
     console.print("--set smem.bytes_per_cycle=N sets both ports; of several settings the last wins")
     made = spec.machine
+    ports = made.smem.read_bytes_per_cycle, made.smem.write_bytes_per_cycle
     console.print(
-        f"peak: {made.macs} MACs a cycle, {2 * made.macs * made.clock_ghz / 1000:g} TOPS on stored values",
+        f"peak: {made.macs} MACs a cycle, {made.peak_tops:g} TOPS on stored values; SMEM "
+        f"{ports[0] * made.clock_ghz:g} GB/s read, {ports[1] * made.clock_ghz:g} GB/s written",
         highlight=False,
     )
     ways = {pattern.nm: _how(spec, pattern) for pattern in (Pattern(n=n, m=m) for n, m in _SHOWN_PATTERNS)}
     if len(set(ways.values())) == 1:
         ways = {"of any pattern": next(iter(ways.values()))}
     for weights, way in ways.items():
-        console.print(f"weights {weights:>5}: {way}")
+        console.print(f"weights {weights:>5}: {way}", highlight=False)
+    if model:
+        _print_energy(console, model)
+
+
+def _print_energy(console: Terminal, model: EnergyModel) -> None:
+    """The memories with their area, what each count costs, and whether the arrays make the clock."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), title="Memories", title_justify="left", title_style="bold")
+    table.add_column("", no_wrap=True)
+    for head in ("arrays", "KiB", "banks x bit", "read\npJ", "write\npJ", "access\nns", "cycle\nns", "leakage\nuW"):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("area\nmm2", justify="right", no_wrap=True)
+    table.add_column("from", no_wrap=True)
+    for memory in model.memories:
+        sram, shape = memory.sram, memory.sram.shape
+        table.add_row(
+            memory.part,
+            str(memory.count),
+            f"{shape.size_bytes / 1024:g}",
+            f"{shape.banks} x {shape.word_bits} {shape.ports}",
+            f"{sram.read_pj:.4g}",
+            f"{sram.write_pj:.4g}",
+            "-" if sram.access_ns is None else f"{sram.access_ns:.3g}",
+            "-" if sram.cycle_ns is None else f"{sram.cycle_ns:.3g}",
+            f"{1000 * memory.leakage_mw:.3g}",
+            f"{memory.area_mm2:.4g}",
+            "CACTI 7" if sram.origin == "table" else sram.origin,
+        )
+    areas = area_of(model.memories)
+    table.add_section()
+    table.add_row("all", *[""] * 7, f"{1000 * sum(m.leakage_mw for m in model.memories):.3g}", f"{areas['total']:.4g}")
+    console.print(table)
+    technology, mac = model.table.technology, model.terms[0]
+    tops = model.machine.peak_tops
+    console.print(
+        f"area: of the memories, {tops / areas['total']:.3g} TOPS a mm2 of them; the logic has no source",
+        highlight=False,
+    )
+    console.print(
+        f"energy: table {model.table.name}, {technology}; a MAC takes {mac.pj:.3g} pJ: {2 / mac.pj:.3g} TOPS/W for the "
+        f"arithmetic alone, what a network gets `crispsim run` says",
+        highlight=False,
+    )
+    for memory in model.memories:
+        cycles = access_cycles(model.machine, memory)
+        if memory.part == "smem" and cycles is not None and cycles > model.machine.smem.latency_cycles:
+            console.print(
+                f"note: smem.latency_cycles = {model.machine.smem.latency_cycles} is less than CACTI's access time, "
+                f"{memory.sram.access_ns:.3g} ns = {cycles} cycles",
+                highlight=False,
+            )
+    for line in clock_warnings(model.machine, model.memories):
+        console.print(f"warning: {line}", highlight=False)
+    for part in unchecked_clocks(model.memories):
+        console.print(f"note: {part}: interpolated; its cycle time is not known, and the clock not checked")
 
 
 def _how(spec: ArchSpec, pattern: Pattern) -> str:

@@ -14,8 +14,9 @@ from rich import box
 from rich.measure import Measurement
 from rich.table import Table
 
-from ..sim import LayerResult, Results
+from ..sim import LayerResult, Results, Total
 from ..sim.archs import BASELINE
+from ..sim.energy import PARTS
 from ..sim.result import CAUSE_COLUMNS
 from ..sim.workload import NO_BLOCKS
 from .terminal import Terminal
@@ -155,7 +156,7 @@ def _means(folded: Folded) -> list[str]:
 
 
 def _network_table(results: Results) -> Table:
-    """The totals: a column an architecture, the shares of core-cycles below."""
+    """The totals: a column an architecture; below them energy with its parts, and the shares of core-cycles."""
     table = _table("Network")
     table.add_column("", no_wrap=True)
     for arch in results.archs:
@@ -172,10 +173,28 @@ def _network_table(results: Results) -> Table:
     }
     for name, cells in rows.items():
         table.add_row(name, *cells, end_section=name == "SMEM written, MB")
+    if results.energy:
+        _add_energy(table, totals)
     for cause in CAUSE_COLUMNS:
         shares = [_share(t.core_cycles[cause], sum(t.core_cycles.values()), digits=2) for t in totals]
         table.add_row(f"core-cycles {cause}", *shares)
     return table
+
+
+def _add_energy(table: Table, totals: Sequence[Total]) -> None:
+    """The energy rows of the network's table."""
+    values = [t.energy_values for t in totals]
+    rows = {
+        "energy, mJ": [f"{v['energy_uj'] / 1000:,.4g}" for v in values],
+        "energy gain": [f"{v['energy_gain']:.2f}x" for v in values],
+        "energy-delay product, mJ ms": [f"{v['edp_uj_us'] / 1e6:,.4g}" for v in values],
+        "TOPS/W on dense work": [f"{v['tops_per_watt_dense']:.2f}" for v in values],
+        "TOPS/W on effectual work": [f"{v['tops_per_watt_effectual']:.2f}" for v in values],
+    }
+    for part in PARTS:
+        rows[f"energy {part}"] = [f"{100 * v[f'{part}_uj'] / v['energy_uj']:.1f}%" for v in values]
+    for name, cells in rows.items():
+        table.add_row(name, *cells, end_section=name == f"energy {PARTS[-1]}")
 
 
 def _weights(row: LayerResult) -> str:
@@ -197,7 +216,10 @@ def _short(name: str) -> str:
 
 def _notes(results: Results) -> list[str]:
     first = results.of(results.archs[0])
-    notes = ["speedup: cycles of the dense architecture on the same machine, over its own"]
+    notes = ["speedup: cycles of the dense architecture on the same machine, over its own; energy gain likewise"]
+    if not results.energy:
+        notes[0] = notes[0].partition(";")[0]
+    notes += _energy_notes(results)
     others = [arch for arch in results.archs if _unstructured(results.of(arch)) != _unstructured(first)]
     if others:
         own = [arch for arch in results.archs if arch not in others]
@@ -224,6 +246,30 @@ def _notes(results: Results) -> list[str]:
         )
         notes.append(f"weight sparsity asked: {wanted}; realised in whole blocks: {span} ({len(realised)} layers)")
     return [*notes, _resident(results)]
+
+
+def _energy_notes(results: Results) -> list[str]:
+    """The table that energies come from, and memories that it does not hold."""
+    if not results.energy:
+        return []
+    models = results.energy
+    table = next(iter(models.values())).table
+    notes = [f"energy: table {table.name} ({table.technology.node_nm} nm), SMEM, register files and MACs; no DRAM"]
+    found = {
+        f"{m.part} of {m.sram.shape.size_bytes} B, {m.sram.shape.banks} x {m.sram.shape.word_bits} bit": m.sram.origin
+        for model in models.values()
+        for m in model.memories
+    }
+    for origin, effect in _ORIGINS.items():
+        if names := [name for name, own in found.items() if own == origin]:
+            notes.append(f"{origin}: {'; '.join(names)}: {effect}")
+    return notes
+
+
+_ORIGINS = {
+    "interpolated": "not in CACTI's table, interpolated between its sizes; the clock cannot be checked",
+    "live": "not in CACTI's table, from a run of CACTI",
+}
 
 
 def _unstructured(rows: Sequence[LayerResult]) -> int:

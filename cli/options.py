@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from ..sim.energy import DEFAULT_TABLE, table_names
 from ..sim.machine import DEFAULT_PRESET
 
 machine_option = click.option(
@@ -20,6 +21,17 @@ set_option = click.option(
     multiple=True,
     metavar="KEY=VALUE",
     help="Override a machine field, repeatable, the last wins; `crispsim archs show NAME` lists them.",
+)
+
+# What stands for no energy table.
+NO_ENERGY = "none"
+
+energy_option = click.option(
+    "--energy",
+    default=DEFAULT_TABLE,
+    show_default=True,
+    metavar="NAME|FILE.toml|none",
+    help=f"Energy table, one for all architectures: {', '.join(table_names())}, a file, or none.",
 )
 
 verbose_option = click.option(

@@ -12,8 +12,9 @@ import click
 
 from ..bench.run_folder import FILES, RunRecord, check_target, summary_of, write_run
 from ..sim import Control, simulate
+from ..sim.energy import load_table
 from .network_table import print_results
-from .options import verbose_option
+from .options import NO_ENERGY, energy_option, verbose_option
 from .progress import LayerProgress
 from .terminal import terminal
 from .trace_file import trace_file, trace_options
@@ -23,6 +24,7 @@ from .workload import Workload, workload_options
 
 @click.command(epilog="Example: crispsim run --layer-csv resnet50 --nm 1:4 --block 32 --sparsity 0.85 --out out/r50")
 @workload_options
+@energy_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -35,6 +37,7 @@ from .workload import Workload, workload_options
 @verbose_option
 def run(
     workload: Workload,
+    energy: str,
     out: Path | None,
     trace: Path | None,
     trace_cycles: str | None,
@@ -42,7 +45,7 @@ def run(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Simulate a network: cycles, traffic, and why every core-cycle was spent.
+    """Simulate a network: cycles, traffic, energy, and why every core-cycle was spent.
 
     Without --weights, masks that obey the pattern exactly are drawn from the seed. Layers the CRISP pruner leaves
     dense (the stem, depthwise and grouped convolutions, the classifier) stay dense unless their row says otherwise.
@@ -50,6 +53,7 @@ def run(
     """
     notices: list[str] = []
     specs = workload.specs()
+    table = None if energy == NO_ENERGY else load_table(energy)
     if out is not None:
         check_target(out)
     layers = workload.layers(notices.append)
@@ -61,7 +65,11 @@ def run(
         layers=layers,
         weights=workload.weights,
         specs=specs,
-        taken=[*workload.files(), *(out / name for name in FILES if out is not None)],
+        taken=[
+            *workload.files(),
+            *([Path(energy)] if energy.endswith(".toml") else []),
+            *(out / name for name in FILES if out is not None),
+        ],
         control=control,
     )
 
@@ -72,6 +80,7 @@ def run(
             layers,
             specs,
             **workload.arguments(),
+            energy=table,
             progress=progress.update,
             notice=notices.append,
             observer=tracing and tracing.tracer,
@@ -80,6 +89,9 @@ def run(
     if talk:
         for line in notices:
             click.echo(f"note: {line}", err=True)
+    if not quiet:
+        for line in results.warnings():
+            click.echo(f"warning: {line}", err=True)
     record = RunRecord(
         command=shlex.join(["crispsim", *sys.argv[1:]]),
         versions=versions(),
@@ -87,6 +99,7 @@ def run(
         options=workload.asked(),
         inputs=tuple(workload.inputs()),
         specs=tuple(specs),
+        energy=table,
         notices=tuple(notices),
     )
     with tracing or nullcontext():

@@ -4,6 +4,7 @@ from .arch_spec import ArchSpec, load_arch
 from .archs import ARCHITECTURES
 from .control import Control, Interrupted
 from .datapath import DatapathError
+from .energy import Energy, EnergyModel, EnergyTable
 from .errors import InputError
 from .layer import Layer
 from .layer_csv import read_layers, shipped_layers, write_layers
@@ -18,6 +19,9 @@ __all__ = [
     "ArchSpec",
     "Control",
     "DatapathError",
+    "Energy",
+    "EnergyModel",
+    "EnergyTable",
     "InputError",
     "Interrupted",
     "Layer",

@@ -35,6 +35,10 @@ def _count(meaning: str, unit: str, *, least: int = 1, most: int = 1 << 20) -> A
     return Field(ge=least, le=most, description=meaning, json_schema_extra={"unit": unit})
 
 
+Ports = Annotated[
+    Literal["1rw", "1r1w", "2rw"],
+    Field(description="ports of a bank: one for reads and writes, one for each, or two for both"),
+]
 Bits = Annotated[Literal[8, 16, 32], Field(json_schema_extra={"unit": "bit"})]
 
 
@@ -45,6 +49,9 @@ class Smem(_Section, frozen=True):
     read_bytes_per_cycle: int = _count("bandwidth of the read port", "B/cycle")
     write_bytes_per_cycle: int = _count("bandwidth of the write port", "B/cycle")
     latency_cycles: int = _count("from a transfer's last byte to the first step that may use it", "cycle")
+    banks: int = _count("banks; only energy, area and the check of the clock depend on them", "", most=1024)
+    word_bits: int = _count("word of a bank", "bit", most=4096)
+    ports: Ports
 
 
 class Core(_Section, frozen=True):
@@ -62,6 +69,12 @@ class RegisterFile(_Section, frozen=True):
     bytes: int = _count("capacity a core", "B", most=1 << 30)
     holds: Literal["all", "sums"] = Field(description="all: sums, weights, chunks; sums: partial sums only")
     read_bytes_per_cycle: int = _count("port towards the MACs; 0 = no limit", "B/cycle", least=0)
+    sums: Literal["array", "flip-flops"] = Field(description="what partial sums are held in; only energy depends on it")
+    banks: int = _count(
+        "banks of the array; only energy, area and the check of the clock depend on them", "", most=1024
+    )
+    word_bits: int = _count("word of a bank", "bit", most=4096)
+    ports: Ports
 
 
 class Dstc(_Section, frozen=True):
@@ -71,6 +84,9 @@ class Dstc(_Section, frozen=True):
     tile_columns: int = _count("columns of a core's tile of sums", "", most=64)
     accumulator_bytes: int = _count("accumulation buffer a core", "B", most=1 << 20)
     accumulator_values_per_cycle: int = _count("sums read, and as many written, a cycle", "")
+    accumulator_banks: int = _count("banks of the buffer; only energy, area and the clock's check", "", most=1024)
+    accumulator_word_bits: int = _count("word of a bank", "bit", most=4096)
+    accumulator_ports: Ports
     slice_positions: int = _count("positions of K a slice", "", most=4096)
     slice_slots: int = _count("slices a core holds of each operand", "", most=64)
     step_rows: int = _count("weights an outer-product step multiplies; 0 = core.rows", "", least=0, most=64)
@@ -135,6 +151,11 @@ class Machine(_Section, frozen=True):
     def macs(self) -> int:
         """Multiply-accumulate units of all cores."""
         return self.core.count * self.core.rows * self.core.lanes
+
+    @property
+    def peak_tops(self) -> float:
+        """Operations on stored values, 10^12 a second: two a MAC."""
+        return 2 * self.macs * self.clock_ghz / 1000
 
     @property
     def band_rows(self) -> int:

@@ -195,8 +195,9 @@ def small_ints(values: npt.ArrayLike) -> SmallInts:
 class Lowered:
     """A plan with the counts that follow from it in closed form.
 
-    macs_issued : MAC slots driven. mux_selections : selections of the activation-selection unit. resident_bytes : the
-    weights as stored, once, with their metadata. The rest in bytes too; `docs/microarchitecture.md` sections 5 and 6
+    macs_issued : MAC slots driven. mux_selections : selections of the activation-selection unit; mux2_selections : of
+    the two-way MUXes that it is made of. popcount_adders, crossbar_bits : dstc's (docs/energy.md, E3). resident_bytes :
+    the weights as stored, once, with their metadata. The rest in bytes too; `docs/microarchitecture.md` sections 5 and 6
     define each. `weight_streams` and `activation_streams` tell the plan's streams apart. `item_slices` : int64,
     (items,) or None, says what each row of the item tables is where their order does not: dstc's (band * turns +
     turn) * slices + slice.
@@ -209,6 +210,9 @@ class Lowered:
     activation_streams: tuple[int, ...]
     macs_issued: int
     mux_selections: int
+    mux2_selections: int
+    popcount_adders: int
+    crossbar_bits: int
     resident_bytes: int
     rf_read_bytes: int
     rf_write_bytes: int

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .energy import PARTS, Energy, EnergyModel, clock_warnings
 from .engine import Timing
 from .engine_state import CAUSES
 from .layer import Layer
@@ -17,16 +18,23 @@ from .plan import Ints, Lowered
 if TYPE_CHECKING:
     import pandas
 
-# Columns of results.csv, in order (interfaces.md); those not modelled yet (energy) are absent.
+# Columns of results.csv, in order (interfaces.md); those of energy are absent from a run without an energy table.
 COLUMNS = (
     "layer", "arch", "mode", "mask", "nm", "block", "weight_sparsity", "activation_sparsity", "s", "k", "p", "groups",
     "macs_dense", "macs_effectual", "macs_issued", "cycles", "compute_bound_cycles", "smem_bound_cycles",
     "busy_core_cycles", "stall_drain_core_cycles", "stall_smem_core_cycles", "stall_rf_core_cycles",
     "stall_sync_core_cycles", "idle_core_cycles", "utilization", "smem_read_bytes", "smem_write_bytes", "weight_bytes",
-    "metadata_bytes", "activation_bytes", "rf_read_bytes", "rf_write_bytes", "latency_us", "speedup",
+    "metadata_bytes", "activation_bytes", "rf_read_bytes", "rf_write_bytes", "energy_uj", "mac_uj", "select_uj",
+    "rf_uj", "accumulator_uj", "smem_uj", "metadata_uj", "leakage_uj", "latency_us", "edp_uj_us", "speedup",
+    "energy_gain",
     # Beyond those of interfaces.md:
-    "accumulator_read_bytes", "accumulator_write_bytes", "mux_selections", "column_tile", "requested_sparsity", "note",
-    "calls", "smem_needed_bytes", "smem_excess_bytes",
+    "accumulator_read_bytes", "accumulator_write_bytes", "mux_selections", "mux2_selections", "popcount_adders",
+    "crossbar_bits", "tops_per_watt_dense", "tops_per_watt_effectual", "sram_energy", "column_tile",
+    "requested_sparsity", "note", "calls", "smem_needed_bytes", "smem_excess_bytes",
+)  # fmt: skip
+ENERGY_COLUMNS = (
+    "energy_uj", *(f"{part}_uj" for part in PARTS), "edp_uj_us", "energy_gain", "tops_per_watt_dense",
+    "tops_per_watt_effectual", "sram_energy",
 )  # fmt: skip
 
 # The causes of a core-cycle with the names of their columns, in the order tables show them.
@@ -61,6 +69,9 @@ class GroupResult:
     activation_bytes: int
     macs_issued: int
     mux_selections: int
+    mux2_selections: int
+    popcount_adders: int
+    crossbar_bits: int
     rf_read_bytes: int
     rf_write_bytes: int
     accumulator_read_bytes: int
@@ -94,6 +105,9 @@ class GroupResult:
             activation_bytes=int(read[activations].sum() - metadata[activations].sum()),
             macs_issued=lowered.macs_issued,
             mux_selections=lowered.mux_selections,
+            mux2_selections=lowered.mux2_selections,
+            popcount_adders=lowered.popcount_adders,
+            crossbar_bits=lowered.crossbar_bits,
             rf_read_bytes=lowered.rf_read_bytes,
             rf_write_bytes=lowered.rf_write_bytes,
             accumulator_read_bytes=lowered.accumulator_read_bytes,
@@ -123,12 +137,25 @@ class GroupResult:
         return cls(**totals)
 
 
+@dataclass(frozen=True, kw_only=True)
+class LayerEnergy:
+    """The energy of a layer, and that of the dense machine under the same table.
+
+    sram_origin : where the memories' figures come from: table, interpolated, live or preset.
+    """
+
+    own: Energy
+    baseline: Energy
+    sram_origin: str
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LayerResult:
     """One layer on one architecture: a row of results.csv.
 
     nm, block : what the weights look like ("dense" and "none" without). macs_effectual : multiplications with both
     operands nonzero. input_bytes : the input map as it lies in the SMEM. baseline_cycles : the dense machine's cycles.
+    energy : None without an energy table.
     """
 
     layer: Layer
@@ -145,11 +172,17 @@ class LayerResult:
     macs_effectual: int
     input_bytes: int
     baseline_cycles: int
+    energy: LayerEnergy | None
 
     @property
     def cycles(self) -> int:
         """Cycles of one call of the layer."""
         return self.group.cycles
+
+    @property
+    def latency_us(self) -> float:
+        """Time of one call of the layer, in us."""
+        return self.group.cycles / (self.machine.clock_ghz * 1000)
 
     @property
     def core_cycles_by_cause(self) -> dict[str, int]:
@@ -179,7 +212,7 @@ class LayerResult:
             "macs_dense": layer.macs,
             "macs_effectual": self.macs_effectual,
             "utilization": group.macs_issued / (group.cycles * machine.macs),
-            "latency_us": group.cycles / (machine.clock_ghz * 1000),
+            "latency_us": self.latency_us,
             "speedup": self.baseline_cycles / group.cycles,
             "requested_sparsity": "" if self.requested_sparsity is None else self.requested_sparsity,
             "note": self.note,
@@ -189,12 +222,38 @@ class LayerResult:
         }
         for cause, cycles in self.core_cycles_by_cause.items():
             values[CAUSE_COLUMNS[cause]] = cycles
-        return {column: values[column] if column in values else getattr(group, column) for column in COLUMNS}
+        if self.energy:
+            values |= self.energy.own.parts | {
+                "edp_uj_us": self.energy.own.energy_uj * self.latency_us,
+                "sram_energy": self.energy.sram_origin,
+            }
+            values |= _energy_ratios(self.energy.own, self.energy.baseline, layer.macs, self.macs_effectual)
+        shown = columns_of(with_energy=self.energy is not None)
+        return {column: values[column] if column in values else getattr(group, column) for column in shown}
+
+
+def columns_of(*, with_energy: bool) -> Sequence[str]:
+    """The columns of results.csv, in order."""
+    return COLUMNS if with_energy else [column for column in COLUMNS if column not in ENERGY_COLUMNS]
+
+
+def _energy_ratios(own: Energy, baseline: Energy, macs_dense: int, macs_effectual: int) -> dict[str, float]:
+    """What follows from energies of a layer or of a network: two operations a MAC, 1 TOPS/W is 1 operation a pJ."""
+    return {
+        "energy_uj": own.energy_uj,
+        "energy_gain": baseline.energy_uj / own.energy_uj,
+        "tops_per_watt_dense": 2e-6 * macs_dense / own.energy_uj,
+        "tops_per_watt_effectual": 2e-6 * macs_effectual / own.energy_uj,
+    }
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Total:
-    """A network on one architecture: sums over its layers, each as often as it is called, then ratios of sums."""
+    """A network on one architecture: sums over its layers, each as often as it is called, then ratios of sums.
+
+    energy : its parts, in uJ; energy_ratios : total, gain over dense and TOPS/W by column name; both None without an
+    energy table. The energy-delay product is that of the two sums.
+    """
 
     arch: str
     cycles: int
@@ -214,13 +273,33 @@ class Total:
     activation_bytes: int
     layers_beyond_smem: int
     largest_smem_excess_bytes: int
+    energy: Energy | None
+    energy_ratios: dict[str, float] | None
+
+    @property
+    def energy_values(self) -> dict[str, float]:
+        """Parts, total, energy-delay product and ratios by column name; empty without an energy table."""
+        if self.energy is None or self.energy_ratios is None:
+            return {}
+        edp = self.energy.energy_uj * self.latency_us
+        return self.energy.parts | self.energy_ratios | {"edp_uj_us": edp}
+
+    def record(self) -> dict[str, object]:
+        """As summary.json has it."""
+        own = ("energy", "energy_ratios")
+        values: dict[str, object] = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in own}
+        return values | {column: self.energy_values[column] for column in COLUMNS if column in self.energy_values}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Results:
-    """All layers on all architectures, layer by layer in the order of the network."""
+    """All layers on all architectures, layer by layer in the order of the network.
+
+    energy : what an architecture's counts cost, by its name; empty without an energy table.
+    """
 
     rows: tuple[LayerResult, ...]
+    energy: Mapping[str, EnergyModel]
 
     def __repr__(self) -> str:
         return f"Results({len(self.of(self.archs[0]))} layers on {', '.join(self.archs)})"
@@ -252,14 +331,22 @@ class Results:
         cycles, machine = add("cycles"), rows[0].machine
         causes = np.sum([row.group.core_cycles.sum(axis=0) * row.layer.calls for row in rows], axis=0)
         excess = [max(0, row.smem_needed_bytes - machine.smem.capacity_bytes) for row in rows]
+        macs_dense = sum(row.layer.macs * row.layer.calls for row in rows)
+        macs_effectual = sum(row.macs_effectual * row.layer.calls for row in rows)
+        energies = [(row.energy, row.layer.calls) for row in rows if row.energy]
+        own, ratios = None, None
+        if energies:
+            own = Energy.sum((energy.own, calls) for energy, calls in energies)
+            baseline = Energy.sum((energy.baseline, calls) for energy, calls in energies)
+            ratios = _energy_ratios(own, baseline, macs_dense, macs_effectual)
         return Total(
             arch=arch,
             cycles=cycles,
             latency_us=cycles / (machine.clock_ghz * 1000),
             speedup=sum(row.baseline_cycles * row.layer.calls for row in rows) / cycles,
             utilization=add("macs_issued") / (cycles * machine.macs),
-            macs_dense=sum(row.layer.macs * row.layer.calls for row in rows),
-            macs_effectual=sum(row.macs_effectual * row.layer.calls for row in rows),
+            macs_dense=macs_dense,
+            macs_effectual=macs_effectual,
             macs_issued=add("macs_issued"),
             compute_bound_cycles=add("compute_bound_cycles"),
             smem_bound_cycles=add("smem_bound_cycles"),
@@ -271,10 +358,25 @@ class Results:
             activation_bytes=add("activation_bytes"),
             layers_beyond_smem=sum(value > 0 for value in excess),
             largest_smem_excess_bytes=max(excess),
+            energy=own,
+            energy_ratios=ratios,
         )
 
     def to_dataframe(self) -> pandas.DataFrame:
         """The rows of results.csv as a pandas DataFrame."""
         import pandas
 
-        return pandas.DataFrame([row.row() for row in self.rows], columns=list(COLUMNS))
+        return pandas.DataFrame([row.row() for row in self.rows], columns=list(self.columns))
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """The columns of results.csv: those of energy only with an energy table."""
+        return columns_of(with_energy=bool(self.energy))
+
+    def warnings(self) -> list[str]:
+        """What an architect must know of the machines: arrays that cannot make their clock."""
+        said: dict[str, list[str]] = {}
+        for arch, model in self.energy.items():
+            for line in clock_warnings(model.machine, model.memories):
+                said.setdefault(line, []).append(arch)
+        return [f"{', '.join(archs)}: {line}" for line, archs in said.items()]

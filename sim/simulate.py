@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,12 +15,13 @@ from .arch_spec import ArchSpec
 from .archs import ARCHITECTURES, BASELINE, Architecture
 from .archs.base import LoweredInput, Masks, Setup
 from .control import Control
+from .energy import DEFAULT_TABLE, EnergyModel, EnergyTable, load_table
 from .engine import run
 from .errors import InputError
 from .layer import Layer
 from .machine import Machine
 from .plan import Lowered
-from .result import GroupResult, LayerResult, Results
+from .result import GroupResult, LayerEnergy, LayerResult, Results
 from .tasks import Progress, Task, prepare, run_tasks
 from .verify import check_input_size, verify_group
 from .weights import Weights
@@ -54,6 +55,7 @@ def simulate(
     activation_sparsity: float = 0.4,
     seed: int = 0,
     all_layers: bool = False,
+    energy: str | Path | EnergyTable | None = DEFAULT_TABLE,
     functional: bool = False,
     jobs: int = 1,
     skip_repetitions: bool = True,
@@ -80,6 +82,9 @@ def simulate(
     activation_sparsity : float
         Zeros in the input, from 0 to 1; a layer's own value wins.
     seed : int
+    energy : str, Path, EnergyTable or None
+        The energy table, one for all architectures: a shipped one's name or a .toml file; None leaves energy out, and
+        takes machines whose memories no source knows.
     functional : bool
         Whether to move int8 values along every architecture's datapath, too, in the order of the very plans that
         cycles are counted on, and to compare the results with an integer product (`verify_group`).
@@ -128,11 +133,18 @@ def simulate(
         for task in tasks:
             check_input_size(task.layer)
     control = control or Control()
+    models = {} if energy is None else _energy_models(tasks[0].specs, load_table(energy))
     work = partial(
-        _simulate_layer, functional=functional, skip_repetitions=skip_repetitions, observer=observer, control=control
+        _simulate_layer,
+        models=models,
+        functional=functional,
+        skip_repetitions=skip_repetitions,
+        observer=observer,
+        control=control,
     )
     rows = [row for result in run_tasks(work, tasks, jobs, progress, control) for row in result]
-    return Results(tuple(rows))
+    own = {spec.name: models[_memories_of(spec)] for spec in tasks[0].specs} if models else {}
+    return Results(tuple(rows), own)
 
 
 def run_group(
@@ -148,6 +160,24 @@ def run_group(
     """Run one convolution group of P = columns on one architecture; None is an input without zeros."""
     setup = architecture.setup(machine, weights, activations or NoZeros(k=weights.shape[1], columns=columns))
     return _run_setup(setup, machine, weights.shape[0], columns, control, skip_repetitions)
+
+
+# What a machine's memories depend on: itself, and whether sums lie in a buffer of their own.
+_Memories = tuple[Machine, bool]
+
+
+def _memories_of(spec: ArchSpec) -> _Memories:
+    return spec.machine, spec.architecture.has_accumulation_buffer
+
+
+def _baseline_of(spec: ArchSpec) -> _Memories:
+    return spec.machine, ARCHITECTURES[BASELINE].has_accumulation_buffer
+
+
+def _energy_models(specs: Sequence[ArchSpec], table: EnergyTable) -> dict[_Memories, EnergyModel]:
+    """The energy models of the architectures, and of the dense machine beside each."""
+    needed = dict.fromkeys(key for spec in specs for key in (_memories_of(spec), _baseline_of(spec)))
+    return {key: EnergyModel.of(key[0], accumulation_buffer=key[1], table=table) for key in needed}
 
 
 class _Tally:
@@ -204,6 +234,7 @@ class _Runner:
 def _simulate_layer(
     task: Task,
     *,
+    models: Mapping[_Memories, EnergyModel],
     functional: bool,
     skip_repetitions: bool,
     observer: Callable[[GroupRun], None] | None,
@@ -229,12 +260,14 @@ def _simulate_layer(
             parts[index] += runs
         for machine, runs in baseline.items():
             runs += runner.run(ARCHITECTURES[BASELINE], machine, weights, inputs)
+    groups = [GroupResult.sum(parts[index]) for index in range(len(specs))]
+    dense = {machine: GroupResult.sum(runs) for machine, runs in baseline.items()}
     return [
         LayerResult(
             layer=layer,
             arch=spec.name,
             machine=spec.machine,
-            group=GroupResult.sum(parts[index]),
+            group=groups[index],
             mask=tallies[spec.masks].mask,
             nm=tallies[spec.masks].pattern.nm,
             block=str(tallies[spec.masks].pattern.block or "none"),
@@ -244,10 +277,18 @@ def _simulate_layer(
             note=task.note,
             macs_effectual=tallies[spec.masks].effectual,
             input_bytes=_input_bytes(spec, activations),
-            baseline_cycles=GroupResult.sum(baseline[spec.machine]).cycles,
+            baseline_cycles=dense[spec.machine].cycles,
+            energy=_layer_energy(spec, groups[index], dense[spec.machine], models) if models else None,
         )
         for index, spec in enumerate(specs)
     ]
+
+
+def _layer_energy(
+    spec: ArchSpec, group: GroupResult, dense: GroupResult, models: Mapping[_Memories, EnergyModel]
+) -> LayerEnergy:
+    own, baseline = models[_memories_of(spec)], models[_baseline_of(spec)]
+    return LayerEnergy(own=own.energy(group), baseline=baseline.energy(dense), sram_origin=own.origin)
 
 
 def _input_bytes(spec: ArchSpec, activations: Activations) -> int:

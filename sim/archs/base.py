@@ -66,6 +66,8 @@ class Architecture:
         machine's path in the order of its plan; raises DatapathError where the plan moves what is not there.
     reads_activation_bitmaps : bool
         Whether its cycles depend on where the input is zero, and it keeps the input in compressed form.
+    has_accumulation_buffer : bool
+        Whether each core's partial sums lie in a buffer of their own rather than in the register file.
     """
 
     name: str
@@ -75,3 +77,4 @@ class Architecture:
     datapath: Datapath
     masks: Masks = "given"
     reads_activation_bitmaps: bool = False
+    has_accumulation_buffer: bool = False

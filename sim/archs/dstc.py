@@ -104,4 +104,5 @@ ARCHITECTURE = Architecture(
     datapath=_multiply,
     masks="unstructured",
     reads_activation_bitmaps=True,
+    has_accumulation_buffer=True,
 )

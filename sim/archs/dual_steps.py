@@ -14,9 +14,9 @@ from ...formats.jit import kernel
 
 WEIGHTS, ACTIVATIONS = range(2)
 
-# What `write_steps` counts: products, operand values and bitmap bytes read by the cores.
-MACS, READ_VALUES, READ_BITMAP_BYTES = range(3)
-COUNTS = 3
+# What `write_steps` counts: products, operand values and bitmap bytes read by the cores, full adders of popcounts.
+MACS, READ_VALUES, READ_BITMAP_BYTES, POPCOUNT_ADDERS = range(4)
+COUNTS = 4
 
 
 class Shape(NamedTuple):
@@ -140,6 +140,7 @@ def write_steps(shape, a, b, weights, activations, core, at, tiles, outputs, wav
                     counts[READ_BITMAP_BYTES] += ceil_div(own_rows * (hi - lo), 8) + ceil_div(
                         own_columns * (hi - lo), 8
                     )
+                    counts[POPCOUNT_ADDERS] += (hi - lo) * (own_rows + own_columns - 2)
                     advance[at, 0], advance[at, 1] = item_a - used_a, item_b - used_b
                     used_a, used_b = item_a, item_b
                     at += 1

@@ -55,7 +55,11 @@ class Stationary:
         """What a wave works on and how wide a tile is, in a line."""
         window = window_of(machine, self)
         lanes = f"{window.values} of {machine.core.lanes} lanes"
-        return f"{window.positions} positions of K a wave, {lanes}, column tile {column_tile_of(machine, self)}"
+        dense_tops = machine.peak_tops * window.positions / machine.core.lanes
+        return (
+            f"{window.positions} positions of K a wave, {lanes}, column tile {column_tile_of(machine, self)}; "
+            f"peak {dense_tops:.4g} TOPS of dense work"
+        )
 
     def lower(self, machine: Machine, rows: int, columns: int) -> Lowered:
         """Lower a group of S = rows and P = columns.

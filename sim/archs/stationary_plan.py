@@ -200,6 +200,9 @@ class PlanBuilder:
             activation_streams=tuple(activation_streams),
             weight_streams=tuple(i for i in range(len(streams)) if i not in activation_streams),
             mux_selections=self._counts["macs_issued"] if how.m > 1 else 0,
+            mux2_selections=self._counts["macs_issued"] * (how.m - 1),
+            popcount_adders=0,
+            crossbar_bits=0,
             item_slices=None,
             **self._counts,
         )

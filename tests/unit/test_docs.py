@@ -1,6 +1,5 @@
 """docs/files.md names every column, key and table there is, and its examples run."""
 
-import dataclasses
 import json
 import re
 import shlex
@@ -10,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from crispsim.cli.main import run_command as crispsim
-from crispsim.sim import ARCHITECTURES, COLUMNS, Machine, Total, load_arch, read_layers, simulate
+from crispsim.sim import ARCHITECTURES, COLUMNS, Layer, Machine, load_arch, read_layers, simulate
+from crispsim.sim.energy import load_table
 from crispsim.sim.layer_columns import COLUMNS as TABLE_COLUMNS
 from crispsim.sim.machine import describe, known_keys, preset_names
 
@@ -74,12 +74,15 @@ def test_the_ranges_of_a_machines_keys():
             rules = {type(rule).__name__: rule for rule in model.model_fields[name].metadata}
             least, base, power = int(told[1]), int(told[2]), int(told[3] or 1)
             assert (rules["Ge"].ge, rules["Le"].le) == (least, base**power), key
-    assert sum(told is not None for told in ranges.values()) == len(known_keys()) - 5  # a clock, three widths, a choice
+    assert sum(told is not None for told in ranges.values()) == len(known_keys()) - 9  # a clock, three widths, five choices
 
 
 def test_the_keys_of_a_total():
     told = [name for row in table("key of a total", "what") for name in quoted(row[0])]
-    assert sorted(told) == sorted(field.name for field in dataclasses.fields(Total))
+    layer = Layer(
+        name="l", kind="gemm", in_height=8, in_width=1, kernel_h=1, kernel_w=1, in_channels=64, out_channels=32
+    )
+    assert sorted(told) == sorted(simulate([layer], "stc").total("stc").record())
 
 
 def test_the_shipped_tables_presets_and_architectures():
@@ -110,13 +113,14 @@ def test_sparsity_in_whole_blocks(k, sparsity, tmp_path):
 
 
 def test_the_machine_and_the_architecture(examples):
-    assert [name for language, name, _ in BLOCKS if language == "toml"] == ["slow.toml", "wide.toml"]
+    assert [name for language, name, _ in BLOCKS if language == "toml"] == ["slow.toml", "wide.toml", "mine.toml"]
     slow, wide = Machine.load("slow.toml"), load_arch("wide.toml", "slow.toml")
     assert slow == Machine.load(
         "edge", {"chunk_slots": 2, "smem.bytes_per_cycle": 32, "smem.latency_cycles": 4, "rf.bytes": 2048}
     )
     assert (wide.name, wide.architecture.name) == ("crisp-stc-wide", "crisp-stc")
     assert wide.machine == Machine.load("edge", {"smem.bytes_per_cycle": 128})
+    assert load_table("mine.toml").figures["mac_8"].pj == 0.25
 
 
 def test_the_command_and_its_folder(examples, capsys):
@@ -135,5 +139,6 @@ def test_the_python(examples, capsys):
     (code,) = (text for language, _, text in BLOCKS if language == "python")
     exec(compile(code, "docs/files.md", "exec"), {})
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[:-1]] == ["dense", "crisp-stc", "crisp-stc-wide"]
+    assert [line.split()[0] for line in lines[:3]] == ["dense", "crisp-stc", "crisp-stc-wide"]
+    assert lines[4].split()[:2] == ["mac", "macs_issued"]
     assert Path("results.csv").read_text().split("\n")[0] == ",".join(COLUMNS)

@@ -1,0 +1,24 @@
+"""Energy and area: counts times figures, memories from CACTI (docs/energy.md)."""
+
+from .memories import Memory, access_cycles, area_of, clock_warnings, unchecked_clocks
+from .model import LEFT_OUT, PARTS, Energy, EnergyModel, Term
+from .table import DEFAULT_TABLE, FIGURES, EnergyTable, Figure, load_table, table_names
+
+__all__ = [
+    "DEFAULT_TABLE",
+    "FIGURES",
+    "LEFT_OUT",
+    "PARTS",
+    "Energy",
+    "EnergyModel",
+    "EnergyTable",
+    "Figure",
+    "Memory",
+    "Term",
+    "access_cycles",
+    "area_of",
+    "clock_warnings",
+    "load_table",
+    "table_names",
+    "unchecked_clocks",
+]

@@ -1,0 +1,220 @@
+"""Energy as counts times figures (docs/energy.md): what each count of a result costs on a machine, and why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from ..machine import Machine
+from .memories import Memory, memories_of
+from .table import EnergyTable, Figure, load_table
+
+# The parts of an energy, in the order of their columns.
+PARTS = ("mac", "select", "rf", "accumulator", "smem", "metadata", "leakage")
+
+# What the model has no source for, and so does not count.
+LEFT_OUT = (
+    "pipeline registers, weight latches, clock tree, control and sequencer: no figure in the sources",
+    "wires between the SMEM and the cores beyond each array's own H-tree: no floor plan",
+    "leakage and area of the logic (MACs, MUXes, popcounts, crossbars): no figure in the sources",
+    "MACs that are not driven: taken as clock-gated",
+    "DRAM: everything lies in the SMEM",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Term:
+    """One product of the sum: `pj` for each `count`, which goes to `part`. source : where the figure comes from."""
+
+    part: str
+    count: str
+    pj: float
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Energy:
+    """The energy of a layer, in uJ: disjoint parts that add up to the total."""
+
+    mac_uj: float
+    select_uj: float
+    rf_uj: float
+    accumulator_uj: float
+    smem_uj: float
+    metadata_uj: float
+    leakage_uj: float
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """By column name."""
+        return {f"{part}_uj": getattr(self, f"{part}_uj") for part in PARTS}
+
+    @property
+    def energy_uj(self) -> float:
+        """The sum of the parts."""
+        return math.fsum(self.parts.values())
+
+    @classmethod
+    def sum(cls, energies: Iterable[tuple[Energy, int]]) -> Energy:
+        """Add energies, each a number of times."""
+        energies = list(energies)
+        return cls(
+            **{
+                f"{part}_uj": math.fsum(getattr(energy, f"{part}_uj") * times for energy, times in energies)
+                for part in PARTS
+            }
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnergyModel:
+    """A machine's energy under a table.
+
+    Parameters
+    ----------
+    machine : Machine
+    accumulation_buffer : bool
+        Whether sums lie in a buffer of their own (dstc) rather than with the register file.
+    table : EnergyTable
+    memories : tuple of Memory
+        As `memories_of` gives them.
+    """
+
+    machine: Machine
+    accumulation_buffer: bool
+    table: EnergyTable
+    memories: tuple[Memory, ...]
+
+    @classmethod
+    def of(cls, machine: Machine, *, accumulation_buffer: bool, table: str | EnergyTable = "horowitz45") -> EnergyModel:
+        """The model of a machine.
+
+        Raises
+        ------
+        InputError
+            The table lacks a figure, or CACTI's an array.
+        """
+        table = load_table(table)
+        memories = memories_of(machine, accumulation_buffer=accumulation_buffer, table=table)
+        made = cls(machine=machine, accumulation_buffer=accumulation_buffer, table=table, memories=memories)
+        _ = made.terms
+        return made
+
+    def energy(self, counts: Any) -> Energy:
+        """Of anything that has the counts as attributes."""
+        parts = {
+            part: [term.pj * getattr(counts, term.count) for term in self.terms if term.part == part] for part in PARTS
+        }
+        return Energy(**{f"{part}_uj": math.fsum(values) / 1e6 for part, values in parts.items()})
+
+    @property
+    def origin(self) -> str:
+        """Where the memories' figures come from: the least certain of table, live, preset and interpolated."""
+        origins = {memory.sram.origin for memory in self.memories}
+        for origin in ("interpolated", "live"):
+            if origin in origins:
+                return origin
+        return "preset" if "smem_read_byte" in self.table.figures else "table"
+
+    @cached_property
+    def terms(self) -> tuple[Term, ...]:
+        """Every product of the sum, part by part."""
+        smem, rf = self.memories[0], self.memories[1]
+        sums_read, sums_written = self._sums(rf)
+        operands = self._registers() if self.machine.rf.holds == "sums" else self._bytes(rf, "rf")
+        smem_read, smem_written = self._bytes(smem, "smem")
+        metadata = self._own("metadata_read_byte") or smem_read
+        leakage = sum(memory.leakage_mw for memory in self.memories) / self.machine.clock_ghz
+        terms = [
+            ("mac", "macs_issued", self._mac()),
+            *(("select", count, figure) for count, figure in self._selection()),
+            ("rf", "rf_read_bytes", operands[0]),
+            ("rf", "rf_write_bytes", operands[1]),
+            ("accumulator", "accumulator_read_bytes", sums_read),
+            ("accumulator", "accumulator_write_bytes", sums_written),
+            ("smem", "weight_bytes", smem_read),
+            ("smem", "activation_bytes", smem_read),
+            ("smem", "smem_write_bytes", smem_written),
+            ("metadata", "metadata_bytes", metadata),
+            ("leakage", "cycles", (leakage, "standby leakage of all arrays, CACTI; mW over the clock in GHz")),
+        ]
+        return tuple(Term(part=part, count=count, pj=pj, source=source) for part, count, (pj, source) in terms)
+
+    def figures(self) -> list[Figure]:
+        """The table's figures that this machine uses."""
+        used = [*self._mac_figures(), *(figure for figure, _, _ in self._selection_figures())]
+        if self._uses_registers:
+            used.append(self._figure("register_bit", "operands or sums in registers"))
+        names = ["smem_read_byte", "smem_write_byte", "metadata_read_byte", "rf_read_byte", "rf_write_byte"]
+        names += ["buffer_read_byte", "buffer_write_byte"] if self.accumulation_buffer else []
+        return used + [self.table.figures[name] for name in names if name in self.table.figures]
+
+    @property
+    def _uses_registers(self) -> bool:
+        return self.machine.rf.holds == "sums" or (
+            self.machine.rf.sums == "flip-flops" and not self.accumulation_buffer
+        )
+
+    def _figure(self, name: str, why: str) -> Figure:
+        return self.table.figure(name, why)
+
+    def _mac_figures(self) -> list[Figure]:
+        operand, total = self.machine.operand_bits, self.machine.sum_bits
+        if f"mac_{operand}" in self.table.figures:
+            return [self.table.figures[f"mac_{operand}"]]
+        return [
+            self._figure(f"multiply_{operand}", f"operand_bits = {operand}"),
+            self._figure(f"add_{total}", f"sum_bits = {total}"),
+        ]
+
+    def _mac(self) -> tuple[float, str]:
+        figures = self._mac_figures()
+        return sum(figure.pj for figure in figures), " + ".join(figure.name for figure in figures)
+
+    def _selection_figures(self) -> list[tuple[Figure, str, int]]:
+        """Figures of selection: (figure, count, how many of it each count is)."""
+        if self.accumulation_buffer:
+            return [
+                (self._figure("full_adder", "dstc's popcounts"), "popcount_adders", 1),
+                (self._figure("crossbar_bit", "dstc's crossbar of sums"), "crossbar_bits", 1),
+            ]
+        return [(self._figure("mux2_bit", "the activation selection"), "mux2_selections", self.machine.operand_bits)]
+
+    def _selection(self) -> list[tuple[str, tuple[float, str]]]:
+        return [
+            (count, (figure.pj * times, figure.name + (f" x {times} bits" if times > 1 else "")))
+            for figure, count, times in self._selection_figures()
+        ]
+
+    def _own(self, name: str) -> tuple[float, str] | None:
+        figure = self.table.figures.get(name)
+        return figure and (figure.pj, figure.name)
+
+    def _bytes(self, memory: Memory, prefix: str) -> tuple[tuple[float, str], tuple[float, str]]:
+        """Reading and writing a byte of words that ragged transfers share."""
+        sram, source = memory.sram, f"{memory.part}: a {memory.sram.shape.word_bits}-bit access, a byte of it"
+        return (
+            self._own(f"{prefix}_read_byte") or (sram.read_pj / memory.word_bytes, source),
+            self._own(f"{prefix}_write_byte") or (sram.write_pj / memory.word_bytes, source),
+        )
+
+    def _registers(self) -> tuple[tuple[float, str], tuple[float, str]]:
+        figure = self._figure("register_bit", "operands or sums in registers")
+        cost = 8 * figure.pj, "register_bit x 8"
+        return cost, cost
+
+    def _sums(self, rf: Memory) -> tuple[tuple[float, str], tuple[float, str]]:
+        """Reading and writing a byte of partial sums."""
+        if not self.accumulation_buffer:
+            return self._registers() if self.machine.rf.sums == "flip-flops" else self._bytes(rf, "rf")
+        sram = self.memories[2].sram
+        accesses = -(-self.machine.sum_bits // sram.shape.word_bits)
+        times = "an access" if accesses == 1 else f"{accesses} accesses"
+        source = f"accumulator: {times} of {sram.shape.word_bits} bits a sum, a byte of it"
+        return (
+            self._own("buffer_read_byte") or (sram.read_pj * accesses / self.machine.sum_bytes, source),
+            self._own("buffer_write_byte") or (sram.write_pj * accesses / self.machine.sum_bytes, source),
+        )
