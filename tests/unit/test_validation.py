@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from crispsim.bench.figures import speedup as speedup_figure
-from crispsim.bench.validation import closed_forms, dstc_points, mask_reaction, paper_claims
+from crispsim.bench.validation import closed_forms, dstc_points, energy_claims, mask_reaction, paper_claims
 from crispsim.bench.validation.dual_expectation import cost, drawn, drawn_columns, drawn_rows, hybrid_rows, independent
 from crispsim.bench.validation.page import fill, section, table
 from crispsim.formats import Pattern, draw_unstructured, draw_weights, parse_nm
@@ -45,6 +45,7 @@ def test_the_tables_are_those_of_the_committed_csvs():
         dstc_points.SECTION: dstc_points.markdown(committed("dstc-points")),
         **paper_claims.markdown(committed("paper-claims")),
         **mask_reaction.markdown(committed("mask-reaction")),
+        **energy_claims.markdown(committed("energy-claims")),
     }
     for name, text in tables.items():
         assert section(PAGE, name) == text, name
@@ -187,6 +188,45 @@ def test_the_reactions_are_what_the_code_makes():
 
 def test_expected_step_cycles_of_masks():
     assert committed("mask-reaction")["expected_error_percent"].abs().max() < 0.2
+
+
+# --- energy ---
+
+
+@compiled
+@pytest.mark.parametrize(
+    ("sparsity", "nm", "block"),
+    [
+        pytest.param(*one, marks=() if one == (0.9, "2:4", 64) else pytest.mark.slow)
+        for one in itertools.product(energy_claims.SPARSITIES, paper_claims.PATTERNS, paper_claims.BLOCKS)
+    ],
+)
+def test_the_energies_are_what_the_code_makes(sparsity, nm, block):
+    made = energy_claims.study(sparsity, nm, block)
+    assert_committed(made, "energy-claims", sparsity=sparsity, nm=nm, block=block)
+
+
+def test_what_the_page_says_of_energy():
+    claims = committed("energy-claims")
+    for (name, sparsity), rows in claims.groupby(["table", "sparsity"]):
+        gains = rows.pivot(index=["nm", "block"], columns="arch", values="gain")
+        assert (gains["crisp-stc"] > gains.drop(columns="crisp-stc").max(axis=1)).all()
+        assert gains["stc"].max() < 1.58
+        if name == "horowitz45":
+            assert f"{gains['crisp-stc'].min():.1f}x to {gains['crisp-stc'].max():.1f}x at {100 * sparsity:g}%" in PAGE
+            by_block = gains["crisp-stc"].unstack()
+            assert (by_block[64] < by_block[[16, 32]].max(axis=1)).all()
+        assert (gains["dstc"].max() < 1) == (sparsity == 0.8 and name != "sparseloop")
+    share = (
+        1 / claims[(claims["arch"] == "dstc") & (claims["sparsity"] == 0.9) & (claims["table"] == "horowitz45")]["gain"]
+    )
+    assert f"{100 * share.min():.0f}% to {100 * share.max():.0f}% of its" in " ".join(PAGE.split())
+    assert claims["bound_most"].max() == 12
+    assert f"{claims['bound'].max():.1f}x in the network" in PAGE
+    crisp = claims[(claims["arch"] == "crisp-stc") & (claims["table"] == "horowitz45")]
+    assert f"at most {crisp['gain_dense_smem_x1.9'].max():.1f}x here" in PAGE
+    assert (crisp["gain"] < crisp["bound"]).all()
+    assert (crisp["most"] < crisp["bound_most"]).all()
 
 
 # --- the figure ---
