@@ -11,6 +11,7 @@ from ..sim.control import Interrupted
 from ..sim.datapath import DatapathError
 from ..sim.errors import InputError
 from .archs import archs
+from .compare import compare
 from .entry import BAD_INPUT, INTERNAL, WRONG
 from .options import verbose_option
 from .run import run
@@ -35,6 +36,7 @@ def cli(ctx: click.Context) -> None:
 cli.add_command(run)
 cli.add_command(archs)
 cli.add_command(verify_values)
+cli.add_command(compare)
 
 
 def run_command(arguments: list[str]) -> int:
