@@ -197,8 +197,8 @@ class Lowered:
 
     macs_issued : MAC slots driven. mux_selections : selections of the activation-selection unit; mux2_selections : of
     the two-way MUXes that it is made of. popcount_adders, crossbar_bits : dstc's (docs/energy.md, E3). resident_bytes :
-    the weights as stored, once, with their metadata. The rest in bytes too; `docs/microarchitecture.md` sections 5 and 6
-    define each. `weight_streams` and `activation_streams` tell the plan's streams apart. `item_slices` : int64,
+    the weights as stored, once, with their metadata. The rest in bytes too; `docs/microarchitecture.md` sections 5 and
+    6 define each. `weight_streams` and `activation_streams` tell the plan's streams apart. `item_slices` : int64,
     (items,) or None, says what each row of the item tables is where their order does not: dstc's (band * turns +
     turn) * slices + slice.
     """

@@ -24,7 +24,7 @@ TABLES = ("horowitz45", "sparseloop", "horowitz22")
 SPARSITIES = (0.8, 0.9)
 ARCHS = ("dense", "crisp-stc", "stc", "dstc", "dstc-given-masks", "dstc-equal-storage")
 PAPER_GAINS = {"crisp-stc": "up to 30x", "stc": "up to 2x", "dstc": "no figure"}
-SHOWN = {"nm": "2:4", "block": 64, "sparsity": 0.9}
+SHOWN = (0.9, "2:4", 64)
 
 # What the artifact's dense design pays for its SMEM beside the others' (hardware.md, section 7).
 DENSE_SMEM_IN_THE_ARTIFACT = 1.9
@@ -35,6 +35,8 @@ SHARED_COUNTS = (
     "weight_bytes", "activation_bytes", "smem_write_bytes", "cycles",
 )  # fmt: skip
 _BOUNDED = ("stc", "crisp-stc")
+
+Cells = dict[tuple[object, ...], dict]
 
 
 def study(sparsity: float, nm: str, block: int) -> pd.DataFrame:
@@ -104,19 +106,21 @@ def _bound(dense: Sequence[LayerResult], own: Sequence[LayerResult]) -> float:
 
 def markdown(frame: pd.DataFrame) -> dict[str, str]:
     """The tables of the page, by the names of their sections."""
+    names = ("sparsity", "nm", "block", "arch", "table")
+    cells = {tuple(row[name] for name in names): row for row in frame.to_dict(orient="records")}
     return {
-        "energy-network": _network(frame),
-        "energy-layers": _layers(frame),
-        "energy-breakdown": _breakdown(frame),
+        "energy-network": _network(cells),
+        "energy-layers": _layers(cells),
+        "energy-breakdown": _breakdown(cells),
     }
 
 
-def _network(frame: pd.DataFrame) -> str:
+def _network(cells: Cells) -> str:
     head = ["sparsity", "N:M", "block"]
     head += [f"{arch}, {name}" for arch in ("crisp-stc", "stc", "dstc") for name in TABLES]
     rows = [
         [f"{100 * sparsity:g}%", nm, block]
-        + [f"{_cell(frame, sparsity, nm, block, arch, name)['gain']:.2f}" for arch in head_archs for name in TABLES]
+        + [f"{cells[sparsity, nm, block, arch, name]['gain']:.2f}" for arch in head_archs for name in TABLES]
         for sparsity in SPARSITIES
         for nm in PATTERNS
         for block in BLOCKS
@@ -125,7 +129,7 @@ def _network(frame: pd.DataFrame) -> str:
     return table(head, rows, left=2)
 
 
-def _layers(frame: pd.DataFrame) -> str:
+def _layers(cells: Cells) -> str:
     head = ["N:M", "block", "architecture", "paper"]
     for name in TABLES[:2]:
         head += [f"{name}: least / median / most"]
@@ -134,33 +138,24 @@ def _layers(frame: pd.DataFrame) -> str:
     for nm in PATTERNS:
         for block in BLOCKS:
             for arch in ("crisp-stc", "stc"):
-                cells = [_cell(frame, 0.9, nm, block, arch, name) for name in TABLES[:2]]
+                shown = [cells[0.9, nm, block, arch, name] for name in TABLES[:2]]
                 row: list[object] = [nm, block, arch, PAPER_GAINS[arch]]
-                row += [f"{one['least']:.2f} / {one['median']:.2f} / {one['most']:.2f}" for one in cells]
-                row += [f"{float(cells[0][key]):.2f}" for key in ("bound", "bound_most", "gain_dense_smem_x1.9")]
+                row += [f"{one['least']:.2f} / {one['median']:.2f} / {one['most']:.2f}" for one in shown]
+                row += [f"{float(shown[0][key]):.2f}" for key in ("bound", "bound_most", "gain_dense_smem_x1.9")]
                 rows.append(row)
     return table(head, rows, left=4)
 
 
-def _breakdown(frame: pd.DataFrame) -> str:
+def _breakdown(cells: Cells) -> str:
     archs = ("dense", "stc", "dstc", "crisp-stc", "dstc-given-masks", "dstc-equal-storage")
     rows = []
     for name in TABLES:
-        cells = [_cell(frame, SHOWN["sparsity"], SHOWN["nm"], SHOWN["block"], arch, name) for arch in archs]
+        shown = [cells[(*SHOWN, arch, name)] for arch in archs]
         for part in PARTS:
-            rows.append([name, part, *(f"{cell[f'{part}_uj']:,.1f}" for cell in cells)])
-        rows.append([name, "all", *(f"{cell['energy_uj']:,.1f}" for cell in cells)])
-        rows.append([name, "gain", *(f"{cell['gain']:.2f}x" for cell in cells)])
+            rows.append([name, part, *(f"{cell[f'{part}_uj']:,.1f}" for cell in shown)])
+        rows.append([name, "all", *(f"{cell['energy_uj']:,.1f}" for cell in shown)])
+        rows.append([name, "gain", *(f"{cell['gain']:.2f}x" for cell in shown)])
     return table(["table", "uJ", *archs], rows, left=2)
-
-
-def _cell(frame: pd.DataFrame, sparsity: object, nm: object, block: object, arch: str, name: str) -> pd.Series:
-    wanted = {"sparsity": sparsity, "nm": nm, "block": block, "arch": arch, "table": name}
-    found = frame
-    for key, value in wanted.items():
-        found = found[found[key] == value]
-    (index,) = found.index
-    return found.loc[index]
 
 
 @click.command()

@@ -19,8 +19,9 @@ pytestmark = pytest.mark.kernel
 
 COUNTS = (
     "mode", "column_tile", "cycles", "compute_bound_cycles", "smem_bound_cycles", "weight_bytes", "metadata_bytes",
-    "activation_bytes", "smem_read_bytes", "smem_write_bytes", "macs_issued", "mux_selections", "rf_read_bytes",
-    "rf_write_bytes", "accumulator_read_bytes", "accumulator_write_bytes",
+    "activation_bytes", "smem_read_bytes", "smem_write_bytes", "macs_issued", "mux_selections", "mux2_selections",
+    "popcount_adders", "crossbar_bits", "rf_read_bytes", "rf_write_bytes", "accumulator_read_bytes",
+    "accumulator_write_bytes",
 )  # fmt: skip
 
 

@@ -241,6 +241,9 @@ class Core:
         step.started = True
         step.to_do = outer_products(self.machine, step)
         self.counts["rf_read_bytes"] += step.a_item.bitmap + step.b_item.bitmap
+        for _ in step.a:  # at each position a popcount of either bitmap: n - 1 adders for n bits (energy.md, E3)
+            self.counts["popcount_adders"] += step.tile.rows - 1
+            self.counts["popcount_adders"] += step.tile.columns - 1
         return True
 
     def run_cycle(self) -> None:
@@ -255,6 +258,8 @@ class Core:
         self.counts["accumulator_read_bytes"] += work.macs * self.machine.sum_bytes
         self.counts["accumulator_write_bytes"] += work.macs * self.machine.sum_bytes
         self.counts["rf_read_bytes"] += work.operands_read * self.machine.operand_bytes
+        for _ in ("from the bank", "back to it"):  # every sum crosses twice (energy.md, E3)
+            self.counts["crossbar_bits"] += work.macs * 8 * self.machine.sum_bytes
 
     def state(self, t: int) -> str:
         """Say what the core does in cycle t (M26)."""

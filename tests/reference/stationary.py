@@ -234,7 +234,10 @@ class SharingSet:
             macs = self.stored_values(step.wave, member)
             sums = step.wave.rows[member] * self.machine.sum_bytes
             self.counts["macs_issued"] += macs
-            self.counts["mux_selections"] += macs if self.mode.m > 1 else 0
+            if self.mode.m > 1:
+                self.counts["mux_selections"] += macs
+                for _ in range(self.mode.m - 1):  # the two-way MUXes of each selection's tree (energy.md, E3)
+                    self.counts["mux2_selections"] += macs
             self.counts["rf_read_bytes"] += len(step.wave.window.positions) * self.machine.operand_bytes
             self.counts["accumulator_write_bytes"] += sums
             self.counts["accumulator_read_bytes"] += 0 if step.wave.first_of_tile else sums
