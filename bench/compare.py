@@ -6,8 +6,6 @@ one cause, so that the changes of core-cycles over cores add up to the change in
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +17,8 @@ import numpy as np
 from ..sim import InputError
 from ..sim.machine import flatten
 from ..sim.result import CAUSE_COLUMNS
-from .run_folder import FILES, RunFolder
+from .run_folder import RunFolder
+from .whole_files import whole_files
 
 if TYPE_CHECKING:
     import pandas
@@ -273,28 +272,6 @@ def json_of(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def check_csv(path: Path, runs: Sequence[RunFolder]) -> None:
-    """Refuse a file that cannot be written or is one of the runs' own, before anything is compared.
-
-    Raises
-    ------
-    InputError
-        It is one of these.
-    """
-    target = path.resolve()
-    if target in {(run.path / name).resolve() for run in runs for name in FILES}:
-        raise InputError(f"--out {path}: is a file of a run that is compared; give another")
-    if os.path.lexists(target) and not target.is_file():
-        raise InputError(f"--out {path}: is there and no file; give a file")
-    nearest = target.parent
-    while not os.path.lexists(nearest):
-        nearest = nearest.parent
-    if not nearest.is_dir():
-        raise InputError(f"--out {path}: {nearest} is a file; give a path in a folder")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise InputError(f"--out {path}: {nearest} cannot be written to")
-
-
 def write_csv(path: Path, comparison: Comparison) -> None:
     """Write the table of layers, a row per layer and architecture, whole or not at all.
 
@@ -303,16 +280,8 @@ def write_csv(path: Path, comparison: Comparison) -> None:
     InputError
         It cannot be written.
     """
-    target = path.resolve()
-    staged = target.with_name(f".crispsim-{secrets.token_hex(4)}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+    with whole_files([path]) as (staged,):
         comparison.layers.to_csv(staged, index=False, lineterminator="\n")
-        staged.replace(target)
-    except OSError as error:
-        raise InputError(f"--out {path}: cannot write: {error.strerror}") from error
-    finally:
-        staged.unlink(missing_ok=True)
 
 
 def _shared(a: RunFolder, b: RunFolder, names: Sequence[str]) -> list[str]:

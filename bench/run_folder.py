@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
-import shutil
 import tomllib
 from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass
@@ -18,6 +16,7 @@ import tomli_w
 from ..sim import ArchSpec, InputError, Results
 from ..sim.energy import LEFT_OUT, EnergyModel, EnergyTable, Figure, area_of
 from ..sim.workload import NO_BLOCKS
+from .whole_files import check_folder, whole_folder
 
 if TYPE_CHECKING:
     import pandas
@@ -56,13 +55,7 @@ def check_target(folder: Path) -> None:
     """
     if not str(folder).strip() or folder == Path() or folder.resolve() == Path("/"):
         raise InputError(f"--out {folder}: give a folder of its own")
-    nearest = folder
-    while not os.path.lexists(nearest) and nearest != nearest.parent:
-        nearest = nearest.parent
-    if not nearest.is_dir():
-        raise InputError(f"--out {folder}: {nearest} is a file; give a folder")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise InputError(f"--out {folder}: {nearest} cannot be written to")
+    check_folder(folder)
     there = [name for name in FILES if os.path.lexists(folder / name)]
     if there and not all((folder / name).is_file() for name in FILES):
         raise InputError(f"--out {folder}: holds {', '.join(there)}, but is not a run's folder; give another")
@@ -77,24 +70,11 @@ def write_run(folder: Path, results: Results, record: RunRecord) -> None:
         The folder cannot be written.
     """
     check_target(folder)
-    token = f".crispsim-{secrets.token_hex(4)}"
-    # Inside a folder that is there: it may be the only place that can be written to, or a file system of its own.
-    staging = folder / token if folder.exists() else folder.absolute().with_name(token)
-    try:
-        staging.mkdir(parents=True)
+    with whole_folder(folder, FILES) as staging:
         results.to_dataframe().to_csv(staging / "results.csv", index=False, lineterminator="\n")
         summary = json.dumps(summary_of(results, record), indent=2)
         (staging / "summary.json").write_text(summary + "\n", encoding="utf-8")
         (staging / "config.toml").write_text(config_of(record), encoding="utf-8")
-        if folder.exists():
-            for name in FILES:
-                (staging / name).replace(folder / name)
-        else:
-            staging.rename(folder)
-    except OSError as error:
-        raise InputError(f"--out {folder}: cannot write: {error.strerror}") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,6 +89,11 @@ class RunFolder:
     rows: pandas.DataFrame
     summary: dict[str, Any]
     config: dict[str, Any]
+
+    @property
+    def files(self) -> list[Path]:
+        """The files it was read from."""
+        return [self.path / name for name in FILES]
 
     @property
     def archs(self) -> list[str]:

@@ -19,16 +19,16 @@ from ..bench.compare import (
     ArchComparison,
     Change,
     Comparison,
-    check_csv,
     choose_pairs,
     compare_runs,
     json_of,
     write_csv,
 )
 from ..bench.run_folder import read_run
+from ..bench.whole_files import check_file
 from ..sim.result import CAUSE_COLUMNS
-from .network_table import _print, _short, _table, _width
 from .options import verbose_option
+from .tables import plain_table, print_table, short_name, width_of
 from .terminal import Terminal, terminal
 
 _ABSENT = "-"
@@ -103,7 +103,7 @@ def compare(
     """
     a, b = read_run(dir_a), read_run(dir_b)
     if out is not None:
-        check_csv(out, (a, b))
+        check_file(out, [*a.files, *b.files])
     comparison = compare_runs(a, b, choose_pairs(a, b, archs, pairs) if archs or pairs else None)
     if out is not None:
         write_csv(out, comparison)
@@ -137,7 +137,7 @@ def print_comparison(comparison: Comparison, console: Terminal, most: int) -> No
 
 
 def _print_configuration(comparison: Comparison, console: Terminal) -> None:
-    table = _table("Configuration")
+    table = plain_table("Configuration")
     table.add_column("what differs", no_wrap=True)
     for name in ("A", "B"):
         table.add_column(name, overflow="fold")
@@ -171,14 +171,14 @@ def _print_totals(archs: Sequence[ArchComparison], console: Terminal) -> None:
     """As many architectures side by side as the terminal has room for."""
     for abreast in range(len(archs), 0, -1):
         tables = [_totals_table(archs[start : start + abreast]) for start in range(0, len(archs), abreast)]
-        if abreast == 1 or all(_width(console, table) <= console.width for table in tables):
+        if abreast == 1 or all(width_of(console, table) <= console.width for table in tables):
             for table in tables:
-                _print(console, table)
+                print_table(console, table)
             return
 
 
 def _totals_table(archs: Sequence[ArchComparison]) -> Table:
-    table = _table("Network" if len(archs) > 1 else f"Network on {archs[0].label}")
+    table = plain_table("Network" if len(archs) > 1 else f"Network on {archs[0].label}")
     table.add_column("", no_wrap=True)
     for arch in archs:
         for index, name in enumerate(("A", "B", "B/A", "change")):
@@ -207,9 +207,9 @@ def _print_layers(arch: ArchComparison, console: Terminal, most: int) -> None:
     hidden = [(len(changed) - len(shown), "changed"), (len(rows) - len(changed), "unchanged")] if most else []
     if shown:
         layouts = list(_layouts(arch.label, shown))
-        fitting = [tables for tables in layouts if all(_width(console, table) <= console.width for table in tables)]
+        fitting = [tables for tables in layouts if all(width_of(console, table) <= console.width for table in tables)]
         for table in [*fitting, layouts[-1]][0]:
-            _print(console, table)
+            print_table(console, table)
     else:
         console.print(f"Layers on {arch.label}: none of both runs changed")
     left = [f"{count} more {kind}" if shown else f"{count} {kind}" for count, kind in hidden if count > 0]
@@ -239,7 +239,7 @@ def _layouts(label: str, rows: Sequence[dict[str, Any]]) -> Iterator[list[Table]
 
 def _layer_table(title: str, rows: Sequence[dict[str, Any]], parts: Sequence[str]) -> Table:
     """Of one call: cycles and their change, energy, and the causes whose core-cycles changed most."""
-    table = _table(title)
+    table = plain_table(title)
     table.add_column("\nlayer", no_wrap=True)
     called = "cycles" in parts and any(row["calls_a"] != 1 or row["calls_b"] != 1 for row in rows)
     heads = {
@@ -267,7 +267,7 @@ def _layer_table(title: str, rows: Sequence[dict[str, Any]], parts: Sequence[str
         if "energy" in parts:
             energy = Change(a=row["energy_uj_a"], b=row["energy_uj_b"])
             cells["energy"] = [_figure(energy.a), _figure(energy.b), _percent(energy)]
-        name = _short(row["layer"]) + (_MARK if row["differs"] else "")
+        name = short_name(row["layer"]) + (_MARK if row["differs"] else "")
         calls = [_times(row)] if called else []
         table.add_row(name, *calls, *(cell for part in parts for cell in cells[part]))
     return table
@@ -321,7 +321,7 @@ def _notes(comparison: Comparison, archs: Sequence[ArchComparison]) -> list[str]
             if names:
                 where = "" if len(labels) == len(archs) else f" on {', '.join(labels)}"
                 more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-                shown = ", ".join(_short(name) for name in names[:_MOST_NAMES])
+                shown = ", ".join(short_name(name) for name in names[:_MOST_NAMES])
                 notes.append(f"layers only in {run.upper()}{where}, in its totals nevertheless: {shown}{more}")
     if comparison.energy:
         notes.append(f"energy is not compared: {comparison.energy}")

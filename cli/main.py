@@ -13,8 +13,11 @@ from ..sim.errors import InputError
 from .archs import archs
 from .compare import compare
 from .entry import BAD_INPUT, INTERNAL, WRONG
+from .figure import figure
 from .options import verbose_option
+from .report import report
 from .run import run
+from .sensitivity import sensitivity
 from .verify import verify_values
 from .version import version
 
@@ -33,10 +36,8 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-cli.add_command(run)
-cli.add_command(archs)
-cli.add_command(verify_values)
-cli.add_command(compare)
+for command in (run, archs, verify_values, compare, sensitivity, figure, report):
+    cli.add_command(command)
 
 
 def run_command(arguments: list[str]) -> int:

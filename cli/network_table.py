@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
-from rich import box
-from rich.measure import Measurement
 from rich.table import Table
 
 from ..sim import LayerResult, Results, Total
@@ -19,9 +17,9 @@ from ..sim.archs import BASELINE
 from ..sim.energy import PARTS
 from ..sim.result import CAUSE_COLUMNS
 from ..sim.workload import NO_BLOCKS
+from .tables import plain_table, print_table, short_name, width_of
 from .terminal import Terminal
 
-_LONGEST_NAME = 32
 _MEAN = "~"
 
 
@@ -70,36 +68,19 @@ def print_results(results: Results, console: Terminal) -> None:
     folded = _fold(results)
     for measures in (("cycles", "speedup", "busy"), ("cycles", "speedup")):
         together = _layer_table("Layers", folded, results.archs, measures)
-        if _width(console, together) <= console.width:
-            _print(console, together)
+        if width_of(console, together) <= console.width:
+            print_table(console, together)
             break
     else:
         for arch in results.archs:
-            _print(console, _layer_table(f"Layers on {arch}", folded, [arch], ("cycles", "speedup", "busy")))
-    _print(console, _network_table(results))
+            print_table(console, _layer_table(f"Layers on {arch}", folded, [arch], ("cycles", "speedup", "busy")))
+    print_table(console, _network_table(results))
     for note in [*_means(folded), *_notes(results)]:
         console.print(note, style="dim")
 
 
-def _print(console: Terminal, table: Table) -> None:
-    """Print a table at its own width, even beyond the terminal's: a wrapped line can be read, a cropped number not."""
-    needed = _width(console, table)
-    (console if needed <= console.width else console.wider(needed)).print(table)
-
-
-def _width(console: Terminal, table: Table) -> int:
-    """What the table needs, however narrow the console is."""
-    return Measurement.get(console, console.options.update(max_width=10_000), table).maximum
-
-
-def _table(title: str) -> Table:
-    return Table(
-        box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", padding=(0, 0, 0, 1), pad_edge=False
-    )
-
-
 def _layer_table(title: str, folded: Folded, archs: Sequence[str], measures: Sequence[str]) -> Table:
-    table = _table(title)
+    table = plain_table(title)
     grouped = any(fold.first[0].layer.groups > 1 for fold in folded)
     table.add_column("layer", no_wrap=True)
     table.add_column("times", justify="right", no_wrap=True)
@@ -114,7 +95,7 @@ def _layer_table(title: str, folded: Folded, archs: Sequence[str], measures: Seq
         first, layer = fold.first[0], fold.first[0].layer
         groups = f"{layer.groups} * " if layer.groups > 1 else ""
         times = f"x{fold.count}" if fold.count > 1 else ""
-        cells = [_short(layer.name), times, f"{groups}{layer.s}x{layer.k}x{layer.p}"]
+        cells = [short_name(layer.name), times, f"{groups}{layer.s}x{layer.k}x{layer.p}"]
         cells += [_weights(first), f"{100 * first.weight_sparsity:.1f}%"]
         for index, row in enumerate(fold.first):
             if row.arch in archs:
@@ -157,7 +138,7 @@ def _means(folded: Folded) -> list[str]:
 
 def _network_table(results: Results) -> Table:
     """The totals: a column an architecture; below them energy with its parts, and the shares of core-cycles."""
-    table = _table("Network")
+    table = plain_table("Network")
     table.add_column("", no_wrap=True)
     for arch in results.archs:
         table.add_column(arch, justify="right", no_wrap=True)
@@ -187,7 +168,7 @@ def _add_energy(table: Table, totals: Sequence[Total]) -> None:
     rows = {
         "energy, mJ": [f"{v['energy_uj'] / 1000:,.4g}" for v in values],
         "energy gain": [f"{v['energy_gain']:.2f}x" for v in values],
-        "energy-delay product, mJ ms": [f"{v['edp_uj_us'] / 1e6:,.4g}" for v in values],
+        "energy-delay product, uJ s": [f"{v['edp_uj_us'] / 1e6:,.4g}" for v in values],
         "TOPS/W on dense work": [f"{v['tops_per_watt_dense']:.2f}" for v in values],
         "TOPS/W on effectual work": [f"{v['tops_per_watt_effectual']:.2f}" for v in values],
     }
@@ -207,13 +188,6 @@ def _share(part: int, whole: int, *, digits: int = 1) -> str:
     return f"{100 * part / whole:.{digits}f}%" if whole else "-"
 
 
-def _short(name: str) -> str:
-    if len(name) <= _LONGEST_NAME:
-        return name
-    half = (_LONGEST_NAME - 1) // 2
-    return f"{name[:half]}…{name[-half:]}"
-
-
 def _notes(results: Results) -> list[str]:
     first = results.of(results.archs[0])
     notes = ["speedup: cycles of the dense architecture on the same machine, over its own; energy gain likewise"]
@@ -231,7 +205,7 @@ def _notes(results: Results) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for row in first:
         if row.note:
-            reasons.setdefault(row.note, []).append(_short(row.layer.name))
+            reasons.setdefault(row.note, []).append(short_name(row.layer.name))
     for reason, names in reasons.items():
         effect = "without blocks" if reason == NO_BLOCKS else "dense by rule (--all-layers prunes them, too)"
         notes.append(f"{effect}, {reason}: {_few(names)}")

@@ -1,130 +1,149 @@
-"""Speedups of selected ResNet-50 layers in the manner of the paper's figure 8, as a figure and as a table.
+"""Speedups of selected layers in the manner of the paper's figure 8: `crispsim figure speedup`.
 
-The paper does not name the layers of its figure; these are one of each kind a stage has. Run it as
+The table of docs/validation.md is made by
 
-    python -m crispsim.bench.figures.speedup --out docs/images/speedup-resnet50.svg --page docs/validation.md
+    python -m crispsim.bench.figures.speedup --out docs/images/figure-speedup.svg --page docs/validation.md
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from ...sim import read_layers, shipped_layers, simulate
-from ..validation.page import fill, table
-from ..validation.paper_claims import BLOCKS, PATTERNS, speedup
+from ..validation import page
+from .collection import FigureKind
+from .drawing import BAND, WIDTH, save
+from .paper_panels import draw_groups, name_groups
+from .paper_study import (
+    BLOCKED,
+    CLAIMED_DSTC,
+    CLAIMED_SPARSITY,
+    CLAIMED_SPEEDUP,
+    CLAIMED_STC,
+    EARLY,
+    NETWORK,
+    NUMBERS,
+    TEXT,
+    claims_apply,
+    collect,
+    lacks,
+    spans,
+)
+from .records import records_of, values_of
 
-LAYERS = (
-    "layer1.0.conv3", "layer1.0.conv2", "layer2.1.conv3", "layer2.1.conv2", "layer3.1.conv1", "layer3.1.conv2",
-    "layer4.1.conv1", "layer4.1.conv2",
-)  # fmt: skip
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 SECTION = "figure"
-DRAWN_BLOCK = 64
-CLAIMED = {"1:4": (7, 14), "2:4": (5, 12), "3:4": (2, 8)}  # of CRISP-STC (paper, section IV-B)
-
-# Okabe and Ito's palette: apart for every kind of colour vision, and in grey.
-_BARS = {"stc": ("#E69F00", ""), "dstc": ("#56B4E9", "//"), "crisp-stc": ("#004D80", "")}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Bar:
-    """One layer on one architecture: what a bar of the figure shows."""
-
-    nm: str
-    block: int
-    layer: str
-    sizes: str
-    arch: str
-    weight_sparsity: float
-    speedup: float
+def draw(rows: pd.DataFrame, path: Path) -> None:
+    """A panel for each pattern, a group of bars for each layer; the paper's ranges behind them where they apply."""
+    save(_figure, rows, path)
 
 
-def collect(sparsity: float = 0.9) -> list[Bar]:
-    """Speedup of each of the layers on each architecture, for every pattern and block."""
-    layers = read_layers(shipped_layers()["resnet50"])
-    return [
-        Bar(
-            nm=nm,
-            block=block,
-            layer=row.layer.name,
-            sizes=f"{row.layer.s}x{row.layer.k}x{row.layer.p}",
-            arch=row.arch,
-            weight_sparsity=row.weight_sparsity,
-            speedup=speedup(row),
+def says(rows: pd.DataFrame) -> list[str]:
+    """The network's speedup and the span of the layers' for each pattern, at the largest block."""
+    lines = spans(rows, "speedup")
+    if claims_apply(rows):
+        ranges = ", ".join(f"{low}-{high}x ({nm})" for nm, (low, high) in CLAIMED_SPEEDUP.items())
+        low, high = CLAIMED_DSTC
+        lines.append(f"paper, layers: crisp-stc {ranges}; stc at most {CLAIMED_STC}x; dstc {low}-{high}x early")
+    return lines
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """The table of the page; stc and dstc are those beside crisp-stc with the largest blocks."""
+    rows = records_of(table)
+    cells = {(row["nm"], row["block"], row["layer"], row["arch"]): row for row in rows}
+    blocks = sorted(values_of(rows, "block"))
+    head = ["N:M", "layer", "SxKxP", f"pruned, B = {blocks[-1]}", "stc", "dstc"]
+    head += [f"crisp-stc, B = {block}" for block in blocks]
+    lines = []
+    for nm in values_of(rows, "nm"):
+        for layer in [layer for layer in values_of(rows, "layer") if layer != NETWORK]:
+            own = [cells[nm, block, layer, BLOCKED] for block in blocks]
+            others = [cells[nm, blocks[-1], layer, arch] for arch in ("stc", "dstc")]
+            speedups = [f"{row['speedup']:.2f}" for row in (*others, *own)]
+            lines.append([nm, layer, own[-1]["sizes"], f"{own[-1]['weight_sparsity']:.1%}", *speedups])
+    return page.table(head, lines, left=2)
+
+
+def _figure(table: pd.DataFrame) -> Figure:
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    rows, claimed = records_of(table), claims_apply(table)
+    patterns, layers = values_of(rows, "nm"), values_of(rows, "layer")
+    figure = Figure(figsize=(WIDTH, 0.9 + 1.75 * len(patterns)), layout="constrained")
+    panels = figure.subplots(len(patterns), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    for axes, nm in zip(panels, patterns, strict=True):
+        draw_groups(axes, [row for row in rows if row["nm"] == nm], "speedup")
+        if claimed:
+            _claims(axes, nm, layers)
+        axes.set_ylabel("speedup (×)")
+        axes.set_title(nm)
+        axes.yaxis.set_major_locator(MaxNLocator(8, integer=True))
+    panels[0].set_ylim(0, max(1.18 * max(row["speedup"] for row in rows), 14.5 if claimed else 0))
+    name_groups(panels[-1], rows, layers)
+    asked, network = f"{100 * rows[0]['requested_sparsity']:g}% sparsity asked", rows[0]["network"]
+    panels[-1].set_xlabel(f"layer of {network} and its S x K x P; {asked}; cycles of dense over own")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=4)
+    return figure
+
+
+def _claims(axes: Axes, nm: str, layers: list[str]) -> None:
+    """The paper's ranges: crisp-stc's over all layers, dstc's over the early ones, stc's limit."""
+    low, high = CLAIMED_SPARSITY
+    if nm in CLAIMED_SPEEDUP:
+        label = f"paper, crisp-stc, {low:.0%} to {high:.0%} pruned"
+        axes.fill_between(
+            [-0.55, len(layers) - (1.5 if NETWORK in layers else 0.45)],
+            *CLAIMED_SPEEDUP[nm],
+            color=BAND,
+            linewidth=0,
+            zorder=0,
+            label=label,
         )
-        for nm in PATTERNS
-        for block in BLOCKS
-        for row in simulate(layers, list(_BARS), nm=nm, block=block, sparsity=sparsity).rows
-        if row.layer.name in LAYERS
-    ]
+    early = [index for index, layer in enumerate(layers) if layer.startswith(EARLY)]
+    if early:
+        axes.fill_between(
+            [early[0] - 0.5, early[-1] + 0.5], *CLAIMED_DSTC, facecolor="none", edgecolor="#009E73", linestyle="--",
+            linewidth=1.0, zorder=1, label="paper, dstc, early layers",
+        )  # fmt: skip
+    axes.axhline(CLAIMED_STC, color="#B87400", linestyle=":", linewidth=1.1, zorder=1, label="paper, stc, at most")
 
 
-def markdown(bars: list[Bar]) -> str:
-    """The table of the page; stc and dstc are those beside crisp-stc with blocks of 64."""
-    cells = {(bar.nm, bar.block, bar.layer, bar.arch): bar for bar in bars}
-    head = ["N:M", "layer", "SxKxP", "pruned, B = 64", "stc", "dstc", *(f"crisp-stc, B = {block}" for block in BLOCKS)]
-    rows = []
-    for nm in PATTERNS:
-        for layer in LAYERS:
-            own = [cells[nm, block, layer, "crisp-stc"] for block in BLOCKS]
-            others = [cells[nm, DRAWN_BLOCK, layer, arch] for arch in ("stc", "dstc")]
-            speedups = [f"{bar.speedup:.2f}" for bar in (*others, *own)]
-            rows.append([nm, layer, own[-1].sizes, f"{own[-1].weight_sparsity:.1%}", *speedups])
-    return table(head, rows, left=2)
-
-
-def draw(bars: list[Bar], path: Path) -> None:
-    """Draw one panel a pattern; the same bars give the same bytes."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    drawn = {(bar.nm, bar.arch, bar.layer): bar for bar in bars if bar.block == DRAWN_BLOCK}
-    with mpl.rc_context():
-        mpl.rc("svg", hashsalt="crispsim")
-        mpl.rc("font", size=9, family="DejaVu Sans")
-        mpl.rc("hatch", linewidth=0.6)
-        figure, axes = plt.subplots(len(PATTERNS), 1, figsize=(8, 8.4), sharex=True, layout="constrained")
-        for axis, nm in zip(axes, PATTERNS, strict=True):
-            low, high = CLAIMED[nm]
-            axis.axhspan(low, high, color="#E4E4E4", zorder=0, label="paper, CRISP-STC, 80-90% pruned")
-            axis.axhline(1, color="black", linewidth=0.8, zorder=3)
-            for place, (arch, (colour, hatch)) in enumerate(_BARS.items()):
-                heights = [drawn[nm, arch, layer].speedup for layer in LAYERS]
-                places = [index + 0.28 * (place - 1) for index in range(len(LAYERS))]
-                boxes = axis.bar(
-                    places, heights, 0.26, color=colour, hatch=hatch, edgecolor="white", label=arch, zorder=2
-                )
-                axis.bar_label(boxes, fmt="%.1f", fontsize=7, padding=1)
-            axis.set_ylabel("speedup over dense, x")
-            axis.set_title(f"{nm}, blocks of {DRAWN_BLOCK}", loc="left", fontsize=9, fontweight="bold")
-            axis.set_ylim(0, 15)
-            axis.set_yticks(range(0, 15, 2))
-            axis.grid(axis="y", color="#C8C8C8", linewidth=0.5, zorder=1)
-            axis.spines[["top", "right"]].set_visible(False)
-        names = [f"{layer}\n{drawn[PATTERNS[0], 'stc', layer].sizes}" for layer in LAYERS]
-        axes[-1].set_xticks(range(len(LAYERS)), names, fontsize=7)
-        axes[-1].set_xlabel("layer of ResNet-50 and its S x K x P; 90% sparsity asked")
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=120)
-        plt.close(figure)
+FIGURE = FigureKind(
+    name="speedup",
+    summary="speedup of layers for 1:4, 2:4, 3:4 and blocks of 16, 32, 64 on every architecture (paper, figure 8)",
+    text=TEXT,
+    numbers=NUMBERS,
+    positive=("cycles", "speedup", "block", "macs_dense"),
+    draw=draw,
+    says=says,
+    lacks=lacks,
+)
 
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The figure, .svg or .png.")
-@click.option("--page", type=click.Path(path_type=Path, exists=True), help="Page whose table is to be replaced.")
-def main(out: Path, page: Path | None) -> None:
+@click.option(
+    "--page", "page_path", type=click.Path(path_type=Path, exists=True), help="Page whose table is to be replaced."
+)
+def main(out: Path, page_path: Path | None) -> None:
     """Draw speedups layer by layer; needs matplotlib."""
-    bars = collect()
-    draw(bars, out)
-    click.echo(markdown(bars))
-    if page:
-        fill(page, SECTION, markdown(bars))
+    rows = collect()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draw(rows, out)
+    click.echo(markdown(rows))
+    if page_path:
+        page.fill(page_path, SECTION, markdown(rows))
 
 
 if __name__ == "__main__":

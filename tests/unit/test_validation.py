@@ -235,18 +235,3 @@ def test_what_the_page_says_of_energy():
 @compiled
 def test_the_figures_table():
     assert section(PAGE, speedup_figure.SECTION) == speedup_figure.markdown(speedup_figure.collect())
-
-
-def test_the_figure_is_drawn_alike_every_time(tmp_path):
-    pytest.importorskip("matplotlib")
-    bars = [
-        speedup_figure.Bar(
-            nm=nm, block=64, layer=layer, sizes="1x2x3", arch=arch, weight_sparsity=0.9, speedup=2.5
-        )
-        for nm in paper_claims.PATTERNS
-        for layer in speedup_figure.LAYERS
-        for arch in ("stc", "dstc", "crisp-stc")
-    ]  # fmt: skip
-    for name in ("one.svg", "two.svg"):
-        speedup_figure.draw(bars, tmp_path / name)
-    assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()

@@ -1,0 +1,248 @@
+"""`crispsim figure NAME`: simulate what a figure shows, or read its table, and draw it."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..bench.figures import metadata, paper_study, roofline, stalls
+from ..bench.figures.collection import check_target, read_table, write_figure
+from ..bench.figures.drawing import need_matplotlib
+from ..bench.figures.registry import FIGURES
+from ..bench.figures.run import roofline_table, with_roofs
+from ..bench.run_folder import read_run
+from ..sim import ARCHITECTURES, InputError, Layer, load_arch, read_layers, shipped_layers, simulate
+from ..sim.energy import load_table
+from ..sim.machine import parse_overrides
+from ..sim.tasks import DEFAULT_SPARSITY
+from .options import NO_ENERGY, energy_option, machine_option, set_option, verbose_option
+from .progress import LayerProgress
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_MOST_WEIGHTS = 1 << 26
+
+
+class _Figures(click.Group):
+    """The group; an unknown figure is answered with those there are."""
+
+    def resolve_command(self, ctx, args):
+        if args and args[0] not in self.commands:
+            raise click.UsageError(f"figure {args[0]!r}: must be one of {', '.join(self.commands)}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Figures, invoke_without_command=True, epilog="Example: crispsim figure speedup --sparsity 0.85")
+@click.pass_context
+def figure(ctx: click.Context) -> None:
+    """Draw a figure: its table as CSV, and the picture as SVG and PNG. Without a name, list them."""
+    if ctx.invoked_subcommand is None:
+        for kind in FIGURES.values():
+            click.echo(f"{kind.name:<10}{kind.summary}")
+
+
+def _figure_command(name: str, example: str, *options: Callable) -> Callable:
+    """Make a function that collects a figure's table the command that draws it."""
+    kind = FIGURES[name]
+
+    def make(collect: Callable[..., pd.DataFrame]) -> click.Command:
+        @functools.wraps(collect)
+        def command(out: Path, table: Path | None, **given: Any) -> None:
+            need_matplotlib()
+            check_target(kind, out)
+            if table is not None:
+                _refuse_beside_a_table(given)
+                rows = read_table(kind, table)
+            else:
+                rows = collect(**given)
+            written = write_figure(kind, rows, out)
+            for line in kind.says(rows):
+                click.echo(line)
+            click.echo(f"wrote {', '.join(map(str, written))}")
+
+        own = (
+            click.option(
+                "--out", type=click.Path(path_type=Path), default="figures", show_default=True, metavar="DIR",
+                help=f"Folder of {name}.csv, .svg and .png; earlier ones are replaced.",
+            ),
+            click.option(
+                "--from", "table", type=click.Path(path_type=Path), metavar="FILE.csv",
+                help="Draw this table, as an earlier call wrote it, and simulate nothing.",
+            ),
+            *options,
+            verbose_option,
+        )  # fmt: skip
+        wrapped: Callable[..., Any] = command
+        for option in reversed(own):
+            wrapped = option(wrapped)
+        help_text = f"{kind.summary[0].upper()}{kind.summary[1:]}."
+        return figure.command(name, help=help_text, short_help=kind.summary, epilog=f"Example: {example}")(wrapped)
+
+    return make
+
+
+def _refuse_beside_a_table(given: dict[str, Any]) -> None:
+    """Refuse options that say what to simulate where nothing is simulated."""
+    ctx = click.get_current_context()
+    for name in given:
+        if ctx.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE:
+            option = next(param.opts[0] for param in ctx.command.params if param.name == name)
+            raise InputError(f"{option}: leave it out with --from, which draws a table as it is")
+
+
+def _refuse_beside_a_run() -> None:
+    ctx = click.get_current_context()
+    for param in ctx.command.params:
+        if param.name not in ("out", "run") and ctx.get_parameter_source(str(param.name)) == (
+            click.core.ParameterSource.COMMANDLINE
+        ):
+            raise InputError(f"{param.opts[0]}: leave it out with --run, which has its own")
+
+
+class _Shape(click.ParamType):
+    name = "SxK"
+
+    def convert(self, value, param, ctx):
+        if isinstance(value, tuple):
+            return value
+        sides = value.lower().split("x")
+        if len(sides) == 2 and all(side.isascii() and side.isdigit() and len(side) < 9 for side in sides):
+            rows, columns = map(int, sides)
+            if 0 < rows * columns <= _MOST_WEIGHTS:
+                return rows, columns
+        return self.fail(f"{value!r}: must be SxK, such as 512x4608, of at most {_MOST_WEIGHTS} weights", param, ctx)
+
+
+_sparsity = click.option(
+    "--sparsity", type=float, default=DEFAULT_SPARSITY, show_default=True, metavar="0..1", help="Weight sparsity asked."
+)
+_seed = click.option("--seed", type=int, default=0, show_default=True, help="Of drawn weights and activations.")
+_layer_csv = click.option(
+    "--layer-csv",
+    type=click.Path(path_type=Path),
+    default=paper_study.RESNET50,
+    show_default=True,
+    metavar="FILE",
+    help="Layer table, or a shipped one by name.",
+)
+_jobs = click.option(
+    "--jobs", type=int, default=lambda: os.cpu_count() or 1, metavar="N",
+    help="Layers worked on at a time. [default: the number of cores]",
+)  # fmt: skip
+_simulation = (_layer_csv, _sparsity, machine_option, set_option, _seed, _jobs)
+_paper = (
+    *_simulation,
+    click.option(
+        "--layer", "shown", multiple=True, metavar="NAME",
+        help="Layer to show, repeatable. [default: eight of ResNet-50's, or the eight with the most work]",
+    ),
+    energy_option,
+)  # fmt: skip
+_run = click.option(
+    "--run", type=click.Path(path_type=Path), metavar="DIR", help="Draw a run that `crispsim run --out DIR` wrote."
+)
+
+
+@_figure_command(
+    "metadata", "crispsim figure metadata --shape 256x2304 --nm 1:4",
+    click.option(
+        "--shape", type=_Shape(), default=metadata.SHAPE, show_default="512x4608", help="Rows and columns of weights."
+    ),
+    click.option("--nm", default="2:4", show_default=True, metavar="N:M", help="Fine-grained pattern."),
+    _sparsity, _seed,
+)  # fmt: skip
+def draw_metadata(**given: Any) -> pd.DataFrame:
+    """Pack one layer in every format."""
+    return metadata.collect(**given)
+
+
+@_figure_command("speedup", "crispsim figure speedup --sparsity 0.85 --out figures", *_paper)
+def draw_speedup(**given: Any) -> pd.DataFrame:
+    """Simulate every pattern and block."""
+    return _paper_table(**given)
+
+
+@_figure_command("energy", "crispsim figure energy --from figures/speedup.csv", *_paper)
+def draw_energy(energy: str, **given: Any) -> pd.DataFrame:
+    """Simulate every pattern and block."""
+    if energy == NO_ENERGY:
+        raise InputError("--energy none: the figure is of energy; name a table")
+    return _paper_table(energy=energy, **given)
+
+
+@_figure_command("stalls", "crispsim figure stalls --run out/r50", _run, *_simulation)
+def draw_stalls(run: Path | None, **given: Any) -> pd.DataFrame:
+    """Read or simulate a run."""
+    if run is not None:
+        _refuse_beside_a_run()
+        return stalls.collect(read_run(run).rows)
+    return stalls.collect(_simulated(**given))
+
+
+@_figure_command("roofline", "crispsim figure roofline --run out/r50", _run, *_simulation)
+def draw_roofline(run: Path | None, **given: Any) -> pd.DataFrame:
+    """Read or simulate a run."""
+    if run is not None:
+        _refuse_beside_a_run()
+        return roofline.collect(roofline_table(read_run(run)))
+    return roofline.collect(_simulated(**given))
+
+
+def _paper_table(
+    *,
+    layer_csv: Path,
+    sparsity: float,
+    machine: str,
+    overrides: tuple[str, ...],
+    shown: tuple[str, ...],
+    energy: str,
+    seed: int,
+    jobs: int,
+) -> pd.DataFrame:
+    fields = parse_overrides(overrides)
+    with _progress() as progress:
+        return paper_study.collect(
+            sparsity,
+            layers=_layers(layer_csv),
+            network=layer_csv.stem,
+            shown=shown,
+            archs=[load_arch(name, machine, fields) for name in paper_study.ARCHS],
+            energy=None if energy == NO_ENERGY else load_table(energy),
+            seed=seed,
+            jobs=jobs,
+            progress=progress.update,
+        )
+
+
+def _simulated(
+    *, layer_csv: Path, sparsity: float, machine: str, overrides: tuple[str, ...], seed: int, jobs: int
+) -> pd.DataFrame:
+    """Rows of a run with the defaults, with the roofs of their machines."""
+    fields = parse_overrides(overrides)
+    specs = [load_arch(name, machine, fields) for name in ARCHITECTURES]
+    roofs = {
+        spec.name: (spec.machine.macs, spec.machine.smem.read_bytes_per_cycle, spec.machine.smem.write_bytes_per_cycle)
+        for spec in specs
+    }
+    with _progress() as progress:
+        results = simulate(
+            _layers(layer_csv), specs, sparsity=sparsity, energy=None, seed=seed, jobs=jobs, progress=progress.update
+        )
+    return with_roofs(results.to_dataframe(), roofs)
+
+
+def _layers(path: Path) -> list[Layer]:
+    shipped = shipped_layers()
+    found = shipped[str(path)] if not path.exists() and str(path) in shipped else path
+    return read_layers(found, notice=lambda line: click.echo(f"note: {line}", err=True))
+
+
+def _progress() -> LayerProgress:
+    return LayerProgress("simulating", shown=sys.stderr.isatty(), announce=True)
