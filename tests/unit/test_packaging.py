@@ -41,7 +41,7 @@ def test_the_wheel_holds_every_module_and_data_file(tmp_path):
         f"crispsim/{path.relative_to(ROOT)}"
         for package in PACKAGES
         for path in (ROOT / package).rglob("*")
-        if path.suffix in (".py", ".csv", ".toml", ".md", ".typed")
+        if path.suffix in (".py", ".csv", ".toml", ".md", ".typed", ".css", ".js")
     }
     assert held == expected
 

@@ -1,0 +1,73 @@
+"""From a folder to its report, and from a report to files, written whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from ...sim import InputError
+from ..run_folder import FILES, read_run
+from ..whole_files import check_file, whole_files
+from .content import Report
+from .html import html_page
+from .markdown import markdown_page
+from .pictures import run_pictures
+from .run_content import check_run, run_report
+
+Format: TypeAlias = Literal["html", "md"]
+
+NAME = "report"
+_RENDER = {"html": html_page, "md": markdown_page}
+
+
+def report_of(folder: Path) -> Report:
+    """The report of a run's folder.
+
+    Raises
+    ------
+    InputError
+        It is not a run's folder.
+    """
+    run = read_run(folder)
+    check_run(run)
+    return run_report(run, run_pictures(run))
+
+
+def report_targets(folder: Path, out: Path | None, formats: Sequence[Format]) -> dict[Format, Path]:
+    """The file of each format: in the folder, or as asked; with several formats, endings are put to the name asked.
+
+    Raises
+    ------
+    InputError
+        The folder is none. A file would be one of the run's own, is a folder, lies in none, or ends as another format.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: not a run's folder: there is no such folder")
+    targets: dict[Format, Path]
+    if out is None:
+        targets = {name: folder / f"{NAME}.{name}" for name in formats}
+    elif len(formats) > 1:
+        stem = out.with_suffix("") if out.suffix in (".html", ".md") else out
+        targets = {name: stem.with_name(f"{stem.name}.{name}") for name in formats}
+    else:
+        name = formats[0]
+        if out.suffix in (".html", ".md") and out.suffix != f".{name}":
+            raise InputError(f"--out {out}: its ending is not that of --format {name}")
+        targets = {name: out}
+    for path in targets.values():
+        check_file(path, [folder / name for name in FILES])
+    return targets
+
+
+def write_report(report: Report, targets: Mapping[Format, Path]) -> None:
+    """Write a report in each format; a file that is there is replaced, and none is left half-written.
+
+    Raises
+    ------
+    InputError
+        A file cannot be written.
+    """
+    with whole_files(list(targets.values())) as staged:
+        for name, staging in zip(targets, staged, strict=True):
+            staging.write_text(_RENDER[name](report), encoding="utf-8", errors="backslashreplace", newline="\n")

@@ -1,0 +1,107 @@
+"""The columns of results.csv as a report heads, groups and explains them (docs/files.md has the definitions)."""
+
+from __future__ import annotations
+
+from .content import Column, Form
+
+MAIN, SHAPE, WORK, STALLS, TRAFFIC, ENERGY, OTHER = (
+    "main", "shape and sparsity", "work and bounds", "stalls", "traffic", "energy", "other",
+)  # fmt: skip
+
+
+def _of(group: str, *columns: tuple[str, str, str, Form, str]) -> dict[str, Column]:
+    return {
+        name: Column(label=label, unit=unit, form=form, meaning=f"{name}: {meaning}", group=group)
+        for name, label, unit, form, meaning in columns
+    }
+
+
+# By name of results.csv, in the order of the report; columns of a group stand together.
+LAYER_COLUMNS = {
+    **_of(
+        "",
+        ("layer", "layer", "", "text", "name, unique in the layer table"),
+        ("arch", "architecture", "", "text", "name of the architecture or of its file"),
+    ),
+    **_of(
+        MAIN,
+        ("mode", "mode", "", "text", "how the machine ran the layer"),
+        ("weight_sparsity", "weight zeros", "%", "percent", "realised zeros over real weights"),
+        ("calls", "calls", "", "count", "how often the network calls the layer; every other number is of one call"),
+        ("cycles", "cycles", "cycle", "count", "from cycle 0 to the last output byte, plus latency"),
+        ("latency_us", "latency", "µs", "significant", "cycles over clock"),
+        ("speedup", "speedup", "×", "fixed", "cycles of dense on the same machine over its own"),
+        ("utilization", "utilization", "%", "percent", "MACs issued over cycles x all MACs"),
+        ("energy_uj", "energy", "µJ", "significant", "the sum of the seven parts"),
+        ("energy_gain", "energy gain", "×", "fixed", "energy of dense on the same machine over its own"),
+    ),
+    **_of(
+        SHAPE,
+        ("mask", "mask", "", "text", "what its weights look like"),
+        ("nm", "N:M", "", "text", "N:M of its weights, or dense"),
+        ("block", "block", "", "text", "block size of its weights, or none"),
+        ("requested_sparsity", "zeros asked", "%", "percent", "weight sparsity asked for"),
+        ("activation_sparsity", "activation zeros", "%", "percent", "realised zeros of the unpadded input"),
+        ("s", "S", "row", "count", "output rows of a group"),
+        ("k", "K", "", "count", "reduction length of a group"),
+        ("p", "P", "column", "count", "output pixels x batch"),
+        ("groups", "groups", "", "count", "convolution groups"),
+        ("column_tile", "column tile", "column", "count", "widest tile allowed; the smallest of groups"),
+        ("note", "note", "", "text", "why the layer is not pruned as asked"),
+    ),
+    **_of(
+        WORK,
+        ("macs_dense", "dense MACs", "MAC", "count", "groups x S x K x P"),
+        ("macs_effectual", "effectual MACs", "MAC", "count", "those with both operands nonzero"),
+        ("macs_issued", "issued MACs", "MAC", "count", "MAC slots driven"),
+        ("compute_bound_cycles", "compute bound", "cycle", "count", "step cycles of the busiest core"),
+        ("smem_bound_cycles", "SMEM bound", "cycle", "count", "bytes over bandwidth, the larger of the two ports"),
+    ),
+    **_of(
+        STALLS,
+        ("busy_core_cycles", "busy", "core-cycle", "count", "cores multiply"),
+        ("stall_drain_core_cycles", "drain", "core-cycle", "count", "own sums of the tile before are not written out"),
+        ("stall_smem_core_cycles", "SMEM", "core-cycle", "count", "an operand of the core's own has not arrived"),
+        ("stall_rf_core_cycles", "RF", "core-cycle", "count", "a step waits for the port of the register file"),
+        ("stall_sync_core_cycles", "sync", "core-cycle", "count", "only another core of the sharing set is not ready"),
+        ("idle_core_cycles", "idle", "core-cycle", "count", "no rows in this band, or all done"),
+    ),
+    **_of(
+        TRAFFIC,
+        ("smem_read_bytes", "SMEM read", "B", "count", "every re-read counted"),
+        ("smem_write_bytes", "SMEM written", "B", "count", "results"),
+        ("weight_bytes", "weights", "B", "count", "of the bytes read: stored weights"),
+        ("metadata_bytes", "metadata", "B", "count", "of the bytes read: indices, block columns, bitmaps"),
+        ("activation_bytes", "activations", "B", "count", "of the bytes read: activations"),
+        ("rf_read_bytes", "RF read", "B", "count", "operands read from the register files"),
+        ("rf_write_bytes", "RF written", "B", "count", "operands written to the register files"),
+        ("accumulator_read_bytes", "sums read", "B", "count", "partial sums"),
+        ("accumulator_write_bytes", "sums written", "B", "count", "partial sums"),
+        ("smem_needed_bytes", "SMEM needed", "B", "count", "unpadded input, stored weights and results, each once"),
+        ("smem_excess_bytes", "SMEM excess", "B", "count", "of these, beyond the capacity"),
+    ),
+    **_of(
+        ENERGY,
+        ("mac_uj", "MACs", "µJ", "significant", "multiplications and additions"),
+        ("select_uj", "selection", "µJ", "significant", "MUXes, popcounts, crossbars"),
+        ("rf_uj", "RF", "µJ", "significant", "operands in the register files"),
+        ("accumulator_uj", "sums", "µJ", "significant", "partial sums, wherever they are held"),
+        ("smem_uj", "SMEM", "µJ", "significant", "weights and activations read, results written"),
+        ("metadata_uj", "metadata", "µJ", "significant", "metadata read from the SMEM"),
+        ("leakage_uj", "leakage", "µJ", "significant", "leakage power of all arrays x latency"),
+        ("edp_uj_us", "EDP", "µJ·µs", "significant", "energy x latency"),
+        ("tops_per_watt_dense", "dense", "TOPS/W", "significant", "2 x dense MACs over energy"),
+        ("tops_per_watt_effectual", "effectual", "TOPS/W", "significant", "2 x effectual MACs over energy"),
+        ("mux_selections", "MUX selections", "", "count", "activations picked by an index"),
+        ("mux2_selections", "2:1 selections", "", "count", "two-way MUXes switched"),
+        ("popcount_adders", "popcount adders", "", "count", "full adders of dstc's popcounts"),
+        ("crossbar_bits", "crossbar bits", "bit", "count", "bits through dstc's crossbars"),
+        ("sram_energy", "SRAM figures", "", "text", "where the memories' figures come from"),
+    ),
+}  # fmt: skip
+
+
+def layer_columns(names: list[str]) -> dict[str, Column]:
+    """The columns of a table of results, those that this list does not know last, under the name of the file."""
+    known = {name: column for name, column in LAYER_COLUMNS.items() if name in names}
+    return known | {name: Column(label=name, meaning=name, group=OTHER) for name in names if name not in known}
