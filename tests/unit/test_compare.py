@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 import tomli_w
 
-from crispsim.bench.compare import check_csv, choose_pairs, compare_runs, json_of, write_csv
+from crispsim.bench.compare import choose_pairs, compare_runs, json_of, write_csv
 from crispsim.bench.run_folder import RunRecord, read_run, write_run
+from crispsim.bench.whole_files import check_file
 from crispsim.sim import InputError, Layer, load_arch, simulate
 from crispsim.sim.energy import load_table
 
@@ -363,17 +364,17 @@ def test_json_holds_every_layer_and_no_nan(runs):
 
 def test_a_file_that_cannot_be_written_is_refused(folders, runs, tmp_path):
     (tmp_path / "file").write_text("mine")
-    pair = (runs["base"], runs["slow"])
+    taken = [*runs["base"].files, *runs["slow"].files]
     for path, message in {
         tmp_path: "is there and no file",
         tmp_path / "file" / "x.csv": "is a file; give a path in a folder",
-        folders["slow"] / "results.csv": "is a file of a run that is compared",
-        folders["slow"] / ".." / "base" / "config.toml": "is a file of a run that is compared",
+        folders["slow"] / "results.csv": "is a file of a run",
+        folders["slow"] / ".." / "base" / "config.toml": "is a file of a run",
         Path("/dev/null"): "is there and no file",
     }.items():
         with pytest.raises(InputError, match=message):
-            check_csv(path, pair)
-    check_csv(tmp_path / "new" / "x.csv", pair)
+            check_file(path, taken)
+    check_file(tmp_path / "new" / "x.csv", taken)
     assert not (tmp_path / "new").exists()
 
 

@@ -74,7 +74,9 @@ def test_the_ranges_of_a_machines_keys():
             rules = {type(rule).__name__: rule for rule in model.model_fields[name].metadata}
             least, base, power = int(told[1]), int(told[2]), int(told[3] or 1)
             assert (rules["Ge"].ge, rules["Le"].le) == (least, base**power), key
-    assert sum(told is not None for told in ranges.values()) == len(known_keys()) - 9  # a clock, three widths, five choices
+    assert (
+        sum(told is not None for told in ranges.values()) == len(known_keys()) - 9
+    )  # a clock, three widths, five choices
 
 
 def test_the_keys_of_a_total():
