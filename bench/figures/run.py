@@ -211,7 +211,7 @@ def _energies(table: pd.DataFrame) -> Figure:
     totals = stack_parts(axes, list(sums.values()))
     for place, (total, own) in enumerate(zip(totals, sums.values(), strict=True)):
         spent = sum(own[column] for column in PART_COLUMNS.values())
-        write_beside(axes, total, place, f"{total:.3g} pJ, {spent:,.0f} µJ")
+        write_beside(axes, total, place, f"{total:.3g} pJ, {spent:{',.0f' if spent >= 100 else '.3g'}} µJ")
     axes.set_yticks(range(len(sums)), [label_of(arch) for arch in sums])
     axes.set_ylim(len(sums) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
@@ -291,6 +291,10 @@ def _roofline(table: pd.DataFrame) -> Figure:
         of = "" if len(whose) == 1 else f" ({', '.join(names)})"
         _draw_roof(axes, low, high, peak, read + write, "-", f"{read + write:g} B/cycle, both SMEM ports{of}")
         _draw_roof(axes, low, high, peak, read, "--", f"{read:g} B/cycle, read port{of}")
+    peaks = dict.fromkeys(peak for peak, *_ in whose)
+    for peak in peaks:
+        names = [name for roof, own in whose.items() if roof[0] == peak for name in own]
+        of = "" if len(peaks) == 1 else f" ({', '.join(names)})"
         axes.annotate(f"{peak:g} MAC/cycle{of}", (low, peak), (4, 2), textcoords="offset points")
     for arch, mark in _marks(archs).items():
         label = f"{label_of(arch)}, {len(points[arch])} layers"

@@ -3,6 +3,9 @@
 import csv
 import io
 import json
+import os
+import re
+from pathlib import Path
 
 import pytest
 
@@ -178,3 +181,12 @@ def test_what_is_refused(folders, capsys, tmp_path):
     more = ["--arch", "dense", "--energy", str(mine), "--set", "smem.banks=1", "--block", "32"]
     assert crispsim([*asked, *more]) == 0
     assert "energy table at 65 nm: other sources are known at 45 and 22 nm only" in refused(capsys, tmp_path / "n65")
+
+
+@pytest.mark.skipif(bool(os.environ.get("NUMBA_DISABLE_JIT")), reason="minutes without compiled kernels")
+def test_the_page_shows_what_the_command_prints(tmp_path):
+    page = (Path(__file__).resolve().parents[2] / "docs" / "sensitivity.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```\n(energy table .*?)```", page, re.DOTALL)
+    assert crispsim(["run", "--layer-csv", "resnet50", "--quiet", "--out", str(tmp_path / "run")]) == 0
+    lines = [line.rstrip() for line in printed(tmp_path / "run", 140).splitlines()]
+    assert [line for line in shown.splitlines() if line and line not in lines] == []
