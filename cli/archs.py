@@ -10,7 +10,7 @@ from ..formats import Pattern, draw_weights
 from ..sim import ARCHITECTURES, ArchSpec, InputError, load_arch
 from ..sim.activations import NoZeros
 from ..sim.arch_spec import variant_names, variant_summary
-from ..sim.energy import EnergyModel, access_cycles, area_of, clock_warnings, unchecked_clocks
+from ..sim.energy import EnergyModel, area_of, clock_notes, clock_warnings
 from ..sim.machine import describe, parse_overrides, preset_names
 from ..sim.weights import Weights
 from .options import NO_ENERGY, energy_option, machine_option, set_option, verbose_option
@@ -43,8 +43,7 @@ def archs(ctx: click.Context) -> None:
 def show(name: str, machine: str, overrides: tuple[str, ...], energy: str) -> None:
     """Show an architecture's machine: every field that --set knows, its memories, its area, its peak figures."""
     spec = load_arch(name, machine, parse_overrides(overrides))
-    buffered = spec.architecture.has_accumulation_buffer
-    model = None if energy == NO_ENERGY else EnergyModel.of(spec.machine, accumulation_buffer=buffered, table=energy)
+    model = None if energy == NO_ENERGY else EnergyModel.of(spec.machine, spec.architecture, energy)
     console = terminal(120)
     console.print(f"{spec.name}: {spec.architecture.summary}")
     if spec.masks == "unstructured":
@@ -101,7 +100,7 @@ def _print_energy(console: Terminal, model: EnergyModel) -> None:
     table.add_section()
     table.add_row("all", *[""] * 7, f"{1000 * sum(m.leakage_mw for m in model.memories):.3g}", f"{areas['total']:.4g}")
     console.print(table)
-    technology, mac = model.table.technology, model.terms[0]
+    technology, mac = model.table.technology, next(term for term in model.terms if term.part == "mac")
     tops = model.machine.peak_tops
     console.print(
         f"area: of the memories, {tops / areas['total']:.3g} TOPS a mm2 of them; the logic has no source",
@@ -112,18 +111,10 @@ def _print_energy(console: Terminal, model: EnergyModel) -> None:
         f"arithmetic alone, what a network gets `crispsim run` says",
         highlight=False,
     )
-    for memory in model.memories:
-        cycles = access_cycles(model.machine, memory)
-        if memory.part == "smem" and cycles is not None and cycles > model.machine.smem.latency_cycles:
-            console.print(
-                f"note: smem.latency_cycles = {model.machine.smem.latency_cycles} is less than CACTI's access time, "
-                f"{memory.sram.access_ns:.3g} ns = {cycles} cycles",
-                highlight=False,
-            )
+    for line in clock_notes(model.machine, model.memories):
+        console.print(f"note: {line}", highlight=False)
     for line in clock_warnings(model.machine, model.memories):
         console.print(f"warning: {line}", highlight=False)
-    for part in unchecked_clocks(model.memories):
-        console.print(f"note: {part}: interpolated; its cycle time is not known, and the clock not checked")
 
 
 def _how(spec: ArchSpec, pattern: Pattern) -> str:

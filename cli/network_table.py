@@ -154,7 +154,7 @@ def _network_table(results: Results) -> Table:
     }
     for name, cells in rows.items():
         table.add_row(name, *cells, end_section=name == "SMEM written, MB")
-    if results.energy:
+    if results.energy_models:
         _add_energy(table, totals)
     for cause in CAUSE_COLUMNS:
         shares = [_share(t.core_cycles[cause], sum(t.core_cycles.values()), digits=2) for t in totals]
@@ -191,7 +191,7 @@ def _share(part: int, whole: int, *, digits: int = 1) -> str:
 def _notes(results: Results) -> list[str]:
     first = results.of(results.archs[0])
     notes = ["speedup: cycles of the dense architecture on the same machine, over its own; energy gain likewise"]
-    if not results.energy:
+    if not results.energy_models:
         notes[0] = notes[0].partition(";")[0]
     notes += _energy_notes(results)
     others = [arch for arch in results.archs if _unstructured(results.of(arch)) != _unstructured(first)]
@@ -224,9 +224,9 @@ def _notes(results: Results) -> list[str]:
 
 def _energy_notes(results: Results) -> list[str]:
     """The table that energies come from, and memories that it does not hold."""
-    if not results.energy:
+    if not results.energy_models:
         return []
-    models = results.energy
+    models = results.energy_models
     table = next(iter(models.values())).table
     notes = [f"energy: table {table.name} ({table.technology.node_nm} nm), SMEM, register files and MACs; no DRAM"]
     found = {
@@ -237,11 +237,11 @@ def _energy_notes(results: Results) -> list[str]:
     for origin, effect in _ORIGINS.items():
         if names := [name for name, own in found.items() if own == origin]:
             notes.append(f"{origin}: {'; '.join(names)}: {effect}")
-    return notes
+    return [*notes, *results.clock_notes()]
 
 
 _ORIGINS = {
-    "interpolated": "not in CACTI's table, interpolated between its sizes; the clock cannot be checked",
+    "interpolated": "not in CACTI's table, interpolated between its sizes",
     "live": "not in CACTI's table, from a run of CACTI",
 }
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .energy import PARTS, Energy, EnergyModel, clock_warnings
+from .energy import PARTS, Energy, EnergyModel, Memory, clock_notes, clock_warnings
 from .engine import Timing
 from .engine_state import CAUSES
 from .layer import Layer
@@ -29,12 +29,12 @@ COLUMNS = (
     "energy_gain",
     # Beyond those of interfaces.md:
     "accumulator_read_bytes", "accumulator_write_bytes", "mux_selections", "mux2_selections", "popcount_adders",
-    "crossbar_bits", "tops_per_watt_dense", "tops_per_watt_effectual", "sram_energy", "column_tile",
+    "crossbar_bits", "tops_per_watt_dense", "tops_per_watt_effectual", "sram_origin", "column_tile",
     "requested_sparsity", "note", "calls", "smem_needed_bytes", "smem_excess_bytes",
 )  # fmt: skip
 ENERGY_COLUMNS = (
     "energy_uj", *(f"{part}_uj" for part in PARTS), "edp_uj_us", "energy_gain", "tops_per_watt_dense",
-    "tops_per_watt_effectual", "sram_energy",
+    "tops_per_watt_effectual", "sram_origin",
 )  # fmt: skip
 
 # The causes of a core-cycle with the names of their columns, in the order tables show them.
@@ -225,7 +225,7 @@ class LayerResult:
         if self.energy:
             values |= self.energy.own.parts | {
                 "edp_uj_us": self.energy.own.energy_uj * self.latency_us,
-                "sram_energy": self.energy.sram_origin,
+                "sram_origin": self.energy.sram_origin,
             }
             values |= _energy_ratios(self.energy.own, self.energy.baseline, layer.macs, self.macs_effectual)
         shown = columns_of(with_energy=self.energy is not None)
@@ -295,11 +295,11 @@ class Total:
 class Results:
     """All layers on all architectures, layer by layer in the order of the network.
 
-    energy : what an architecture's counts cost, by its name; empty without an energy table.
+    energy_models : what an architecture's counts cost, by its name; empty without an energy table.
     """
 
     rows: tuple[LayerResult, ...]
-    energy: Mapping[str, EnergyModel]
+    energy_models: Mapping[str, EnergyModel]
 
     def __repr__(self) -> str:
         return f"Results({len(self.of(self.archs[0]))} layers on {', '.join(self.archs)})"
@@ -371,12 +371,20 @@ class Results:
     @property
     def columns(self) -> Sequence[str]:
         """The columns of results.csv: those of energy only with an energy table."""
-        return columns_of(with_energy=bool(self.energy))
+        return columns_of(with_energy=bool(self.energy_models))
 
     def warnings(self) -> list[str]:
-        """What an architect must know of the machines: arrays that cannot make their clock."""
+        """Arrays that cannot make their machine's clock, a line each."""
+        return self._told(clock_warnings)
+
+    def clock_notes(self) -> list[str]:
+        """Arrays whose clock could not be checked, and an SMEM slower than its machine takes it to be, a line each."""
+        return self._told(clock_notes)
+
+    def _told(self, tell: Callable[[Machine, Sequence[Memory]], list[str]]) -> list[str]:
+        """What is told of the machines' memories, with the architectures that it is told of."""
         said: dict[str, list[str]] = {}
-        for arch, model in self.energy.items():
-            for line in clock_warnings(model.machine, model.memories):
+        for arch, model in self.energy_models.items():
+            for line in tell(model.machine, model.memories):
                 said.setdefault(line, []).append(arch)
         return [f"{', '.join(archs)}: {line}" for line, archs in said.items()]

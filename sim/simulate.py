@@ -143,7 +143,7 @@ def simulate(
         control=control,
     )
     rows = [row for result in run_tasks(work, tasks, jobs, progress, control) for row in result]
-    own = {spec.name: models[_memories_of(spec)] for spec in tasks[0].specs} if models else {}
+    own = {spec.name: models[spec.machine, spec.architecture] for spec in tasks[0].specs} if models else {}
     return Results(tuple(rows), own)
 
 
@@ -162,22 +162,15 @@ def run_group(
     return _run_setup(setup, machine, weights.shape[0], columns, control, skip_repetitions)
 
 
-# What a machine's memories depend on: itself, and whether sums lie in a buffer of their own.
-_Memories = tuple[Machine, bool]
+# What an energy model is of.
+_ModelKey = tuple[Machine, Architecture]
 
 
-def _memories_of(spec: ArchSpec) -> _Memories:
-    return spec.machine, spec.architecture.has_accumulation_buffer
-
-
-def _baseline_of(spec: ArchSpec) -> _Memories:
-    return spec.machine, ARCHITECTURES[BASELINE].has_accumulation_buffer
-
-
-def _energy_models(specs: Sequence[ArchSpec], table: EnergyTable) -> dict[_Memories, EnergyModel]:
+def _energy_models(specs: Sequence[ArchSpec], table: EnergyTable) -> dict[_ModelKey, EnergyModel]:
     """The energy models of the architectures, and of the dense machine beside each."""
-    needed = dict.fromkeys(key for spec in specs for key in (_memories_of(spec), _baseline_of(spec)))
-    return {key: EnergyModel.of(key[0], accumulation_buffer=key[1], table=table) for key in needed}
+    dense = ARCHITECTURES[BASELINE]
+    needed = dict.fromkeys((spec.machine, arch) for spec in specs for arch in (spec.architecture, dense))
+    return {(machine, arch): EnergyModel.of(machine, arch, table) for machine, arch in needed}
 
 
 class _Tally:
@@ -234,7 +227,7 @@ class _Runner:
 def _simulate_layer(
     task: Task,
     *,
-    models: Mapping[_Memories, EnergyModel],
+    models: Mapping[_ModelKey, EnergyModel],
     functional: bool,
     skip_repetitions: bool,
     observer: Callable[[GroupRun], None] | None,
@@ -285,9 +278,9 @@ def _simulate_layer(
 
 
 def _layer_energy(
-    spec: ArchSpec, group: GroupResult, dense: GroupResult, models: Mapping[_Memories, EnergyModel]
+    spec: ArchSpec, group: GroupResult, dense: GroupResult, models: Mapping[_ModelKey, EnergyModel]
 ) -> LayerEnergy:
-    own, baseline = models[_memories_of(spec)], models[_baseline_of(spec)]
+    own, baseline = models[spec.machine, spec.architecture], models[spec.machine, ARCHITECTURES[BASELINE]]
     return LayerEnergy(own=own.energy(group), baseline=baseline.energy(dense), sram_origin=own.origin)
 
 

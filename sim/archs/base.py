@@ -68,6 +68,8 @@ class Architecture:
         Whether its cycles depend on where the input is zero, and it keeps the input in compressed form.
     has_accumulation_buffer : bool
         Whether each core's partial sums lie in a buffer of their own rather than in the register file.
+    selection_counts : tuple of str
+        The counts that its selection logic costs energy for (docs/energy.md, E3): names in `Lowered`.
     """
 
     name: str
@@ -78,3 +80,4 @@ class Architecture:
     masks: Masks = "given"
     reads_activation_bitmaps: bool = False
     has_accumulation_buffer: bool = False
+    selection_counts: tuple[str, ...] = ("mux2_selections",)

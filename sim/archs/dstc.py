@@ -105,4 +105,5 @@ ARCHITECTURE = Architecture(
     masks="unstructured",
     reads_activation_bitmaps=True,
     has_accumulation_buffer=True,
+    selection_counts=("popcount_adders", "crossbar_bits"),
 )

@@ -1,6 +1,6 @@
 """Energy and area: counts times figures, memories from CACTI (docs/energy.md)."""
 
-from .memories import Memory, access_cycles, area_of, clock_warnings, unchecked_clocks
+from .memories import Memory, area_of, clock_notes, clock_warnings
 from .model import LEFT_OUT, PARTS, Energy, EnergyModel, Term
 from .table import DEFAULT_TABLE, FIGURES, EnergyTable, Figure, load_table, table_names
 
@@ -15,10 +15,9 @@ __all__ = [
     "Figure",
     "Memory",
     "Term",
-    "access_cycles",
     "area_of",
+    "clock_notes",
     "clock_warnings",
     "load_table",
     "table_names",
-    "unchecked_clocks",
 ]

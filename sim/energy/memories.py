@@ -125,15 +125,19 @@ def clock_warnings(machine: Machine, memories: Sequence[Memory]) -> list[str]:
     return warnings
 
 
-def unchecked_clocks(memories: Sequence[Memory]) -> list[str]:
-    """The arrays whose cycle time is not known, since it was interpolated."""
-    return [memory.part for memory in memories if memory.sram.cycle_ns is None]
-
-
-def access_cycles(machine: Machine, memory: Memory) -> int | None:
-    """Whole clock cycles of an access; None if its time is not known."""
-    access = memory.sram.access_ns
-    return None if access is None else math.ceil(access * machine.clock_ghz)
+def clock_notes(machine: Machine, memories: Sequence[Memory]) -> list[str]:
+    """A line for each array whose clock could not be checked, and for an SMEM slower than its machine says it is."""
+    notes = []
+    for memory in memories:
+        access = memory.sram.access_ns
+        if memory.sram.cycle_ns is None or access is None:
+            notes.append(f"{memory.part}: interpolated, so that its cycle time is not known and the clock not checked")
+        elif memory.part == "smem" and (cycles := math.ceil(access * machine.clock_ghz)) > machine.smem.latency_cycles:
+            notes.append(
+                f"smem: CACTI's access time is {access:.3g} ns, {cycles} cycles at {machine.clock_ghz:g} GHz; the "
+                f"machine takes {machine.smem.latency_cycles} (smem.latency_cycles)"
+            )
+    return notes
 
 
 def _served(machine: Machine, memory: Memory, cycles: int) -> tuple[float, float, str]:

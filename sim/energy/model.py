@@ -6,14 +6,19 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+from ..archs.base import Architecture
 from ..machine import Machine
-from .memories import Memory, memories_of
-from .table import EnergyTable, Figure, load_table
+from .memories import Memory, Part, memories_of
+from .table import DEFAULT_TABLE, EnergyTable, Figure, load_table
 
 # The parts of an energy, in the order of their columns.
 PARTS = ("mac", "select", "rf", "accumulator", "smem", "metadata", "leakage")
+
+# The figure of each count of selection.
+_SELECTION = {"mux2_selections": "mux2_bit", "popcount_adders": "full_adder", "crossbar_bits": "crossbar_bit"}
 
 # What the model has no source for, and so does not count.
 LEFT_OUT = (
@@ -71,25 +76,27 @@ class Energy:
 
 @dataclass(frozen=True, kw_only=True)
 class EnergyModel:
-    """A machine's energy under a table.
+    """The energy of an architecture on a machine, under a table.
 
     Parameters
     ----------
     machine : Machine
-    accumulation_buffer : bool
-        Whether sums lie in a buffer of their own (dstc) rather than with the register file.
+    architecture : Architecture
+        Where its sums lie, and what its selection counts.
     table : EnergyTable
     memories : tuple of Memory
         As `memories_of` gives them.
     """
 
     machine: Machine
-    accumulation_buffer: bool
+    architecture: Architecture
     table: EnergyTable
     memories: tuple[Memory, ...]
 
     @classmethod
-    def of(cls, machine: Machine, *, accumulation_buffer: bool, table: str | EnergyTable = "horowitz45") -> EnergyModel:
+    def of(
+        cls, machine: Machine, architecture: Architecture, table: str | Path | EnergyTable = DEFAULT_TABLE
+    ) -> EnergyModel:
         """The model of a machine.
 
         Raises
@@ -98,9 +105,9 @@ class EnergyModel:
             The table lacks a figure, or CACTI's an array.
         """
         table = load_table(table)
-        memories = memories_of(machine, accumulation_buffer=accumulation_buffer, table=table)
-        made = cls(machine=machine, accumulation_buffer=accumulation_buffer, table=table, memories=memories)
-        _ = made.terms
+        memories = memories_of(machine, accumulation_buffer=architecture.has_accumulation_buffer, table=table)
+        made = cls(machine=machine, architecture=architecture, table=table, memories=memories)
+        _ = made.terms  # whatever is missing is missed here
         return made
 
     def energy(self, counts: Any) -> Energy:
@@ -112,17 +119,17 @@ class EnergyModel:
 
     @property
     def origin(self) -> str:
-        """Where the memories' figures come from: the least certain of table, live, preset and interpolated."""
+        """Where the memories' figures come from: the least certain of table, energy table, live and interpolated."""
         origins = {memory.sram.origin for memory in self.memories}
         for origin in ("interpolated", "live"):
             if origin in origins:
                 return origin
-        return "preset" if "smem_read_byte" in self.table.figures else "table"
+        return "energy table" if "smem_read_byte" in self.table.figures else "table"
 
     @cached_property
     def terms(self) -> tuple[Term, ...]:
         """Every product of the sum, part by part."""
-        smem, rf = self.memories[0], self.memories[1]
+        smem, rf = self._memory("smem"), self._memory("rf")
         sums_read, sums_written = self._sums(rf)
         operands = self._registers() if self.machine.rf.holds == "sums" else self._bytes(rf, "rf")
         smem_read, smem_written = self._bytes(smem, "smem")
@@ -149,13 +156,17 @@ class EnergyModel:
         if self._uses_registers:
             used.append(self._figure("register_bit", "operands or sums in registers"))
         names = ["smem_read_byte", "smem_write_byte", "metadata_read_byte", "rf_read_byte", "rf_write_byte"]
-        names += ["buffer_read_byte", "buffer_write_byte"] if self.accumulation_buffer else []
+        names += ["buffer_read_byte", "buffer_write_byte"] if self.architecture.has_accumulation_buffer else []
         return used + [self.table.figures[name] for name in names if name in self.table.figures]
+
+    def _memory(self, part: Part) -> Memory:
+        """The arrays of a part, which the machine has."""
+        return next(memory for memory in self.memories if memory.part == part)
 
     @property
     def _uses_registers(self) -> bool:
         return self.machine.rf.holds == "sums" or (
-            self.machine.rf.sums == "flip-flops" and not self.accumulation_buffer
+            self.machine.rf.sums == "flip-flops" and not self.architecture.has_accumulation_buffer
         )
 
     def _figure(self, name: str, why: str) -> Figure:
@@ -176,12 +187,11 @@ class EnergyModel:
 
     def _selection_figures(self) -> list[tuple[Figure, str, int]]:
         """Figures of selection: (figure, count, how many of it each count is)."""
-        if self.accumulation_buffer:
-            return [
-                (self._figure("full_adder", "dstc's popcounts"), "popcount_adders", 1),
-                (self._figure("crossbar_bit", "dstc's crossbar of sums"), "crossbar_bits", 1),
-            ]
-        return [(self._figure("mux2_bit", "the activation selection"), "mux2_selections", self.machine.operand_bits)]
+        bits = {"mux2_selections": self.machine.operand_bits}
+        return [
+            (self._figure(_SELECTION[count], f"{self.architecture.name}: {count}"), count, bits.get(count, 1))
+            for count in self.architecture.selection_counts
+        ]
 
     def _selection(self) -> list[tuple[str, tuple[float, str]]]:
         return [
@@ -208,9 +218,9 @@ class EnergyModel:
 
     def _sums(self, rf: Memory) -> tuple[tuple[float, str], tuple[float, str]]:
         """Reading and writing a byte of partial sums."""
-        if not self.accumulation_buffer:
+        if not self.architecture.has_accumulation_buffer:
             return self._registers() if self.machine.rf.sums == "flip-flops" else self._bytes(rf, "rf")
-        sram = self.memories[2].sram
+        sram = self._memory("accumulator").sram
         accesses = -(-self.machine.sum_bits // sram.shape.word_bits)
         times = "an access" if accesses == 1 else f"{accesses} accesses"
         source = f"accumulator: {times} of {sram.shape.word_bits} bits a sum, a byte of it"

@@ -267,4 +267,6 @@ def test_areas_and_what_cannot_make_its_clock(pair):
         dual = arch == "dstc"
         assert slow[arch] == too_slow(machine, table, dual=dual), arch
         areas = area_mm2(machine, table, dual=dual)
-        assert area_of(results.energy[arch].memories) == {part: close(area) for part, area in areas.items()}, arch
+        assert area_of(results.energy_models[arch].memories) == {part: close(area) for part, area in areas.items()}, (
+            arch
+        )

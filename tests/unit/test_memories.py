@@ -3,7 +3,7 @@
 import pytest
 
 from crispsim.sim import InputError, Layer, Machine, simulate
-from crispsim.sim.energy import access_cycles, area_of, clock_warnings, load_table, unchecked_clocks
+from crispsim.sim.energy import area_of, clock_notes, clock_warnings, load_table
 from crispsim.sim.energy.memories import memories_of
 
 
@@ -68,10 +68,19 @@ def test_arrays_in_the_cores_must_cycle_in_one():
 
 def test_an_interpolated_array_has_no_cycle_time_to_check():
     machine, arrays = memories(smem__capacity_bytes=300000, smem__bytes_per_cycle=1024)
-    assert unchecked_clocks(arrays) == ["smem"]
+    (line,) = clock_notes(machine, arrays)
+    assert line.startswith("smem: interpolated")
     assert clock_warnings(machine, arrays) == []
-    assert access_cycles(machine, arrays[0]) is None
-    assert access_cycles(Machine.load(), memories()[1][0]) == 3  # 2.23668 ns at 1 GHz
+
+
+def test_an_smem_slower_than_its_machine_says_is_told():
+    """262144,128,16,1rw: 2.23668 ns, 3 cycles at 1 GHz, 2 at 0.8 GHz."""
+    (line,) = clock_notes(*memories())
+    assert line == (
+        "smem: CACTI's access time is 2.24 ns, 3 cycles at 1 GHz; the machine takes 2 (smem.latency_cycles)"
+    )
+    assert clock_notes(*memories(smem__latency_cycles=3)) == []
+    assert clock_notes(*memories(clock_ghz=0.8)) == []
 
 
 def test_a_run_says_where_its_memories_come_from_and_what_cannot_make_its_clock():
@@ -79,10 +88,10 @@ def test_a_run_says_where_its_memories_come_from_and_what_cannot_make_its_clock(
         name="l", kind="gemm", in_height=40, in_width=1, kernel_h=1, kernel_w=1, in_channels=64, out_channels=32
     )
     plain = simulate([layer], ["dense", "dstc"])
-    assert {row.row()["sram_energy"] for row in plain.rows} == {"table"}
+    assert {row.row()["sram_origin"] for row in plain.rows} == {"table"}
     between = simulate([layer], ["dense", "dstc"], machine=Machine.load("edge", {"rf.bytes": 1300}))
-    assert {row.row()["sram_energy"] for row in between.rows} == {"interpolated"}
-    assert {row.row()["sram_energy"] for row in simulate([layer], "stc", energy="sparseloop").rows} == {"preset"}
+    assert {row.row()["sram_origin"] for row in between.rows} == {"interpolated"}
+    assert {row.row()["sram_origin"] for row in simulate([layer], "stc", energy="sparseloop").rows} == {"energy table"}
     fast = simulate([layer], ["dense", "dstc"], machine=Machine.load("edge", {"clock_ghz": 2.1}))
     assert [line.partition(":")[0] for line in fast.warnings()] == ["dense, dstc", "dense, dstc", "dstc"]
 
