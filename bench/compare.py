@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..sim import InputError
+from ..sim.energy import PARTS
 from ..sim.machine import flatten
 from ..sim.result import CAUSE_COLUMNS
 from .run_folder import RunFolder
@@ -34,8 +35,10 @@ _MORE = (
     "accumulator_write_bytes", "mux_selections", "mux2_selections", "popcount_adders", "crossbar_bits", "latency_us",
     "speedup",
 )  # fmt: skip
-ENERGY_PARTS = ("mac_uj", "select_uj", "rf_uj", "accumulator_uj", "smem_uj", "metadata_uj", "leakage_uj")
-_ENERGY = ("energy_uj", *ENERGY_PARTS, "edp_uj_us", "energy_gain", "tops_per_watt_dense", "tops_per_watt_effectual")
+_ENERGY = (
+    "energy_uj", *(f"{part}_uj" for part in PARTS), "edp_uj_us", "energy_gain", "tops_per_watt_dense",
+    "tops_per_watt_effectual",
+)  # fmt: skip
 
 _TOTALS = (
     "cycles", "latency_us", "speedup", "utilization", "macs_dense", "macs_effectual", "macs_issued",
@@ -127,7 +130,7 @@ class Comparison:
     """Two runs side by side.
 
     configuration : what differs in it. only_a, only_b : architectures that only one has, where not told which to
-    compare. archs : those compared. energy : why energy is not compared, or None if it is.
+    compare. archs : those compared. energy_not_compared : why energy is not compared, or None if it is.
     """
 
     a: RunFolder
@@ -136,7 +139,7 @@ class Comparison:
     only_a: list[str]
     only_b: list[str]
     archs: list[ArchComparison]
-    energy: str | None
+    energy_not_compared: str | None
 
     @property
     def identical(self) -> bool:
@@ -241,7 +244,7 @@ def compare_runs(a: RunFolder, b: RunFolder, pairs: Sequence[Pair] | None = None
             )
             for pair in pairs
         ],
-        energy=lacks if without else None,
+        energy_not_compared=lacks if without else None,
     )
 
 
@@ -254,7 +257,7 @@ def json_of(comparison: Comparison) -> dict[str, Any]:
         "configuration": [{"key": d.key, "a": d.a, "b": d.b, "archs": list(d.archs)} for d in comparison.configuration],
         "archs_only_in_a": comparison.only_a,
         "archs_only_in_b": comparison.only_b,
-        "energy_not_compared": comparison.energy,
+        "energy_not_compared": comparison.energy_not_compared,
         "archs": [
             {
                 "a": arch.a,

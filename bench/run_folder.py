@@ -6,24 +6,23 @@ import hashlib
 import json
 import os
 import tomllib
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
-from ..sim import ArchSpec, InputError, Results
-from ..sim.energy import LEFT_OUT, EnergyModel, EnergyTable, Figure, area_of
+from ..sim import ArchSpec, InputError, Machine, Results
+from ..sim.energy import LEFT_OUT, EnergyTable, Figure, Term, area_of
 from ..sim.workload import NO_BLOCKS
+from .run_checks import TEXT_COLUMNS, check_run
 from .whole_files import check_folder, whole_folder
 
 if TYPE_CHECKING:
     import pandas
 
 FILES = ("results.csv", "summary.json", "config.toml")
-
-_TEXT_COLUMNS = ("layer", "arch", "mode", "mask", "nm", "block", "note", "sram_energy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +78,7 @@ def write_run(folder: Path, results: Results, record: RunRecord) -> None:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RunFolder:
-    """A run's folder as it was written.
+    """A run's folder as it was written, and as `run_checks` has found it.
 
     rows : results.csv, a row per layer and architecture; an empty cell of text is "", of a number NaN. summary :
     summary.json. config : config.toml.
@@ -103,7 +102,12 @@ class RunFolder:
     @property
     def has_energy(self) -> bool:
         """Whether it was run with an energy table."""
-        return "energy_uj" in self.rows.columns
+        return self.summary["energy"] is not None
+
+    @property
+    def machines(self) -> dict[str, Machine]:
+        """The architectures' machines, by name."""
+        return {arch["name"]: Machine.model_validate(arch["machine"]) for arch in self.config["arch"]}
 
 
 def read_run(folder: Path) -> RunFolder:
@@ -112,7 +116,7 @@ def read_run(folder: Path) -> RunFolder:
     Raises
     ------
     InputError
-        It is not a folder, lacks a file, or holds one that a run did not write.
+        It is not a folder, lacks a file, or holds one that a run of this version did not write (`run_checks`).
     """
     import pandas
 
@@ -122,20 +126,17 @@ def read_run(folder: Path) -> RunFolder:
                 f"{folder}: not a run's folder: {name} is missing; `crispsim run --out {folder}` writes one"
             )
     try:
-        text: dict[Hashable, type] = dict.fromkeys(_TEXT_COLUMNS, str)
+        text: dict[Hashable, type] = dict.fromkeys(TEXT_COLUMNS, str)
         rows = pandas.read_csv(
             folder / "results.csv", dtype=text, keep_default_na=False, na_values={"requested_sparsity": ""}
         )
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         config = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
-        found = list(dict.fromkeys(rows["arch"]))
-        known = [arch["name"] for arch in config["arch"]]
-        if not (list(summary["totals"]) == found == known):
-            raise ValueError(f"its files name different architectures: {found}, {list(summary['totals'])}, {known}")
     except OSError as error:
         raise InputError(f"{folder}: cannot read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except ValueError as error:
         raise InputError(f"{folder}: not a run's folder: {' '.join(str(error).split())[:200]}") from error
+    check_run(folder, rows, summary, config)
     return RunFolder(path=folder, rows=rows, summary=summary, config=config)
 
 
@@ -151,7 +152,7 @@ def summary_of(results: Results, record: RunRecord) -> dict[str, Any]:
         "options": record.options,
         "totals_are": "sums over the layers, each as often as it is called, then ratios of sums; speedup in cycles",
         "totals": {arch: results.total(arch).record() for arch in results.archs},
-        "energy": None if record.energy is None else _energy_of(results.energy, record.energy),
+        "energy": None if record.energy is None else _energy_of(results, record.energy),
         "warnings": results.warnings(),
         "dense_by_rule": {name: note for name, note in notes.items() if note != NO_BLOCKS},
         "without_blocks": {name: note for name, note in notes.items() if note == NO_BLOCKS},
@@ -159,8 +160,9 @@ def summary_of(results: Results, record: RunRecord) -> dict[str, Any]:
     }
 
 
-def _energy_of(models: Mapping[str, EnergyModel], table: EnergyTable) -> dict[str, Any]:
+def _energy_of(results: Results, table: EnergyTable) -> dict[str, Any]:
     """The energy table as far as it was used, what each count costs, and the memories with their area."""
+    models = results.energy_models
     used: dict[str, Figure] = {}
     for model in models.values():
         used |= {figure.name: figure for figure in model.figures()}
@@ -169,11 +171,16 @@ def _energy_of(models: Mapping[str, EnergyModel], table: EnergyTable) -> dict[st
         "summary": table.summary,
         "node_nm": table.technology.node_nm,
         "figures": [asdict(figure) | {"unit": figure.unit} for figure in used.values()],
-        "pj_per_count": {arch: [asdict(term) for term in model.terms] for arch, model in models.items()},
+        "pj_per_count": {arch: [_term_of(term) for term in model.terms] for arch, model in models.items()},
         "memories": {arch: [memory.record() for memory in model.memories] for arch, model in models.items()},
         "area_mm2": {arch: area_of(model.memories) for arch, model in models.items()},
+        "clock_notes": results.clock_notes(),
         "left_out": list(LEFT_OUT),
     }
+
+
+def _term_of(term: Term) -> dict[str, Any]:
+    return {"part": term.part, "count": term.count, "pj": term.pj, "source": term.source}
 
 
 def config_of(record: RunRecord) -> str:

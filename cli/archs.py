@@ -102,13 +102,14 @@ def _print_energy(console: Terminal, model: EnergyModel) -> None:
     console.print(table)
     technology, mac = model.table.technology, next(term for term in model.terms if term.part == "mac")
     tops = model.machine.peak_tops
+    alone = f": {2 / mac.pj:.3g} TOPS/W for the arithmetic alone" if mac.pj else ""
     console.print(
         f"area: of the memories, {tops / areas['total']:.3g} TOPS a mm2 of them; the logic has no source",
         highlight=False,
     )
     console.print(
-        f"energy: table {model.table.name}, {technology}; a MAC takes {mac.pj:.3g} pJ: {2 / mac.pj:.3g} TOPS/W for the "
-        f"arithmetic alone, what a network gets `crispsim run` says",
+        f"energy: table {model.table.name}, {technology}; a MAC takes {mac.pj:.3g} pJ{alone}; what a network "
+        f"gets `crispsim run` says",
         highlight=False,
     )
     for line in clock_notes(model.machine, model.memories):

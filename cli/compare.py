@@ -15,7 +15,6 @@ import click
 from rich.table import Table
 
 from ..bench.compare import (
-    ENERGY_PARTS,
     ArchComparison,
     Change,
     Comparison,
@@ -26,9 +25,10 @@ from ..bench.compare import (
 )
 from ..bench.run_folder import read_run
 from ..bench.whole_files import check_file
+from ..sim.energy import PARTS
 from ..sim.result import CAUSE_COLUMNS
 from .options import verbose_option
-from .tables import plain_table, print_table, short_name, width_of
+from .tables import plain_table, print_first, short_name, side_by_side
 from .terminal import Terminal, terminal
 
 _ABSENT = "-"
@@ -42,7 +42,7 @@ _ROWS = (
     ("latency_us", "latency, us", 1),
     ("speedup", "speedup over dense, in cycles", 1),
     ("energy_uj", "energy, uJ", 1),
-    *((part, f"  {part.removesuffix('_uj')}, uJ", 1) for part in ENERGY_PARTS),
+    *((f"{part}_uj", f"  {part}, uJ", 1) for part in PARTS),
     ("edp_uj_us", "EDP, uJ us", 1),
     ("energy_gain", "energy gain over dense", 1),
     ("utilization", "utilization of the MACs, %", 0.01),
@@ -169,12 +169,7 @@ def _setting(key: str, value: object) -> str:
 
 def _print_totals(archs: Sequence[ArchComparison], console: Terminal) -> None:
     """As many architectures side by side as the terminal has room for."""
-    for abreast in range(len(archs), 0, -1):
-        tables = [_totals_table(archs[start : start + abreast]) for start in range(0, len(archs), abreast)]
-        if abreast == 1 or all(width_of(console, table) <= console.width for table in tables):
-            for table in tables:
-                print_table(console, table)
-            return
+    print_first(console, ([_totals_table(group) for group in groups] for groups in side_by_side(archs)))
 
 
 def _totals_table(archs: Sequence[ArchComparison]) -> Table:
@@ -206,10 +201,7 @@ def _print_layers(arch: ArchComparison, console: Terminal, most: int) -> None:
     shown = (changed.head(most) if most else rows).to_dict(orient="records")
     hidden = [(len(changed) - len(shown), "changed"), (len(rows) - len(changed), "unchanged")] if most else []
     if shown:
-        layouts = list(_layouts(arch.label, shown))
-        fitting = [tables for tables in layouts if all(width_of(console, table) <= console.width for table in tables)]
-        for table in [*fitting, layouts[-1]][0]:
-            print_table(console, table)
+        print_first(console, _layouts(arch.label, shown))
     else:
         console.print(f"Layers on {arch.label}: none of both runs changed")
     left = [f"{count} more {kind}" if shown else f"{count} {kind}" for count, kind in hidden if count > 0]
@@ -323,10 +315,17 @@ def _notes(comparison: Comparison, archs: Sequence[ArchComparison]) -> list[str]
                 more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
                 shown = ", ".join(short_name(name) for name in names[:_MOST_NAMES])
                 notes.append(f"layers only in {run.upper()}{where}, in its totals nevertheless: {shown}{more}")
-    if comparison.energy:
-        notes.append(f"energy is not compared: {comparison.energy}")
+    if comparison.energy_not_compared:
+        notes.append(f"energy is not compared: {comparison.energy_not_compared}")
     if any(d.key == "machine.core.count" for d in comparison.configuration):
         notes.append("A and B have different numbers of cores: the shares are those of core-cycles over cores")
+    clocked = [label for d in comparison.configuration if d.key == "machine.clock_ghz" for label in d.archs]
+    if clocked:
+        where = "" if len(clocked) == len(comparison.archs) else f" on {', '.join(clocked)}"
+        notes.append(
+            f"A and B have different clocks{where}: cycles are compared as such, however long; what differs in time "
+            f"is the latency"
+        )
     notes.append("of a network: every layer as often as it is called; of a layer: one call. change: B over A, less 1")
     return notes
 

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..bench.figures import metadata, paper_study, roofline, stalls
-from ..bench.figures.collection import check_target, read_table, write_figure
+from ..bench.figures import figure8_table, metadata, roofline, stalls
 from ..bench.figures.drawing import need_matplotlib
+from ..bench.figures.figure_kind import check_target, read_table, write_figure
 from ..bench.figures.registry import FIGURES
-from ..bench.figures.run import roofline_table, with_roofs
-from ..bench.run_folder import read_run
-from ..sim import ARCHITECTURES, InputError, Layer, load_arch, read_layers, shipped_layers, simulate
+from ..bench.run_folder import RunFolder, read_run
+from ..sim import ARCHITECTURES, InputError, Layer, Machine, load_arch, read_layers, shipped_layers, simulate
 from ..sim.energy import load_table
 from ..sim.machine import parse_overrides
 from ..sim.tasks import DEFAULT_SPARSITY
@@ -58,7 +57,7 @@ def _figure_command(name: str, example: str, *options: Callable) -> Callable:
             need_matplotlib()
             check_target(kind, out)
             if table is not None:
-                _refuse_beside_a_table(given)
+                _refuse_beside("--from", "which draws a table as it is")
                 rows = read_table(kind, table)
             else:
                 rows = collect(**given)
@@ -88,22 +87,13 @@ def _figure_command(name: str, example: str, *options: Callable) -> Callable:
     return make
 
 
-def _refuse_beside_a_table(given: dict[str, Any]) -> None:
-    """Refuse options that say what to simulate where nothing is simulated."""
-    ctx = click.get_current_context()
-    for name in given:
-        if ctx.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE:
-            option = next(param.opts[0] for param in ctx.command.params if param.name == name)
-            raise InputError(f"{option}: leave it out with --from, which draws a table as it is")
-
-
-def _refuse_beside_a_run() -> None:
+def _refuse_beside(source: str, why: str) -> None:
+    """Refuse options that say what to simulate beside one that names what is drawn."""
     ctx = click.get_current_context()
     for param in ctx.command.params:
-        if param.name not in ("out", "run") and ctx.get_parameter_source(str(param.name)) == (
-            click.core.ParameterSource.COMMANDLINE
-        ):
-            raise InputError(f"{param.opts[0]}: leave it out with --run, which has its own")
+        given = ctx.get_parameter_source(str(param.name)) == click.core.ParameterSource.COMMANDLINE
+        if given and param.opts[0] not in (source, "--out", "-v"):
+            raise InputError(f"{param.opts[0]}: leave it out with {source}, {why}")
 
 
 class _Shape(click.ParamType):
@@ -127,7 +117,7 @@ _seed = click.option("--seed", type=int, default=0, show_default=True, help="Of 
 _layer_csv = click.option(
     "--layer-csv",
     type=click.Path(path_type=Path),
-    default=paper_study.RESNET50,
+    default=figure8_table.RESNET50,
     show_default=True,
     metavar="FILE",
     help="Layer table, or a shipped one by name.",
@@ -158,19 +148,19 @@ _run = click.option(
     click.option("--nm", default="2:4", show_default=True, metavar="N:M", help="Fine-grained pattern."),
     _sparsity, _seed,
 )  # fmt: skip
-def draw_metadata(**given: Any) -> pd.DataFrame:
+def collect_metadata(**given: Any) -> pd.DataFrame:
     """Pack one layer in every format."""
     return metadata.collect(**given)
 
 
 @_figure_command("speedup", "crispsim figure speedup --sparsity 0.85 --out figures", *_paper)
-def draw_speedup(**given: Any) -> pd.DataFrame:
+def collect_speedup(**given: Any) -> pd.DataFrame:
     """Simulate every pattern and block."""
     return _paper_table(**given)
 
 
 @_figure_command("energy", "crispsim figure energy --from figures/speedup.csv", *_paper)
-def draw_energy(energy: str, **given: Any) -> pd.DataFrame:
+def collect_energy(energy: str, **given: Any) -> pd.DataFrame:
     """Simulate every pattern and block."""
     if energy == NO_ENERGY:
         raise InputError("--energy none: the figure is of energy; name a table")
@@ -178,21 +168,26 @@ def draw_energy(energy: str, **given: Any) -> pd.DataFrame:
 
 
 @_figure_command("stalls", "crispsim figure stalls --run out/r50", _run, *_simulation)
-def draw_stalls(run: Path | None, **given: Any) -> pd.DataFrame:
+def collect_stalls(run: Path | None, **given: Any) -> pd.DataFrame:
     """Read or simulate a run."""
     if run is not None:
-        _refuse_beside_a_run()
-        return stalls.collect(read_run(run).rows)
-    return stalls.collect(_simulated(**given))
+        return stalls.collect(_read(run).rows)
+    rows, _ = _simulated(**given)
+    return stalls.collect(rows)
 
 
 @_figure_command("roofline", "crispsim figure roofline --run out/r50", _run, *_simulation)
-def draw_roofline(run: Path | None, **given: Any) -> pd.DataFrame:
+def collect_roofline(run: Path | None, **given: Any) -> pd.DataFrame:
     """Read or simulate a run."""
     if run is not None:
-        _refuse_beside_a_run()
-        return roofline.collect(roofline_table(read_run(run)))
-    return roofline.collect(_simulated(**given))
+        folder = _read(run)
+        return roofline.collect(folder.rows, folder.machines)
+    return roofline.collect(*_simulated(**given))
+
+
+def _read(run: Path) -> RunFolder:
+    _refuse_beside("--run", "which has its own")
+    return read_run(run)
 
 
 def _paper_table(
@@ -208,12 +203,12 @@ def _paper_table(
 ) -> pd.DataFrame:
     fields = parse_overrides(overrides)
     with _progress() as progress:
-        return paper_study.collect(
+        return figure8_table.collect(
             sparsity,
             layers=_layers(layer_csv),
             network=layer_csv.stem,
             shown=shown,
-            archs=[load_arch(name, machine, fields) for name in paper_study.ARCHS],
+            archs=[load_arch(name, machine, fields) for name in figure8_table.ARCHS],
             energy=None if energy == NO_ENERGY else load_table(energy),
             seed=seed,
             jobs=jobs,
@@ -223,19 +218,15 @@ def _paper_table(
 
 def _simulated(
     *, layer_csv: Path, sparsity: float, machine: str, overrides: tuple[str, ...], seed: int, jobs: int
-) -> pd.DataFrame:
-    """Rows of a run with the defaults, with the roofs of their machines."""
+) -> tuple[pd.DataFrame, dict[str, Machine]]:
+    """Rows of a run with the defaults, and the machines of its architectures."""
     fields = parse_overrides(overrides)
     specs = [load_arch(name, machine, fields) for name in ARCHITECTURES]
-    roofs = {
-        spec.name: (spec.machine.macs, spec.machine.smem.read_bytes_per_cycle, spec.machine.smem.write_bytes_per_cycle)
-        for spec in specs
-    }
     with _progress() as progress:
         results = simulate(
             _layers(layer_csv), specs, sparsity=sparsity, energy=None, seed=seed, jobs=jobs, progress=progress.update
         )
-    return with_roofs(results.to_dataframe(), roofs)
+    return results.to_dataframe(), {spec.name: spec.machine for spec in specs}
 
 
 def _layers(path: Path) -> list[Layer]:

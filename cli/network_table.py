@@ -7,7 +7,7 @@ folded; where an architecture meets other zeros in each of them, and takes other
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from rich.table import Table
@@ -17,7 +17,7 @@ from ..sim.archs import BASELINE
 from ..sim.energy import PARTS
 from ..sim.result import CAUSE_COLUMNS
 from ..sim.workload import NO_BLOCKS
-from .tables import plain_table, print_table, short_name, width_of
+from .tables import plain_table, print_first, print_table, short_name
 from .terminal import Terminal
 
 _MEAN = "~"
@@ -66,17 +66,18 @@ def print_results(results: Results, console: Terminal) -> None:
     console : Terminal
     """
     folded = _fold(results)
-    for measures in (("cycles", "speedup", "busy"), ("cycles", "speedup")):
-        together = _layer_table("Layers", folded, results.archs, measures)
-        if width_of(console, together) <= console.width:
-            print_table(console, together)
-            break
-    else:
-        for arch in results.archs:
-            print_table(console, _layer_table(f"Layers on {arch}", folded, [arch], ("cycles", "speedup", "busy")))
+    print_first(console, _layouts(folded, results.archs))
     print_table(console, _network_table(results))
     for note in [*_means(folded), *_notes(results)]:
         console.print(note, style="dim")
+
+
+def _layouts(folded: Folded, archs: Sequence[str]) -> Iterator[list[Table]]:
+    """The layers in one table, with less in it, and in a table an architecture."""
+    full = ("cycles", "speedup", "busy")
+    for measures in (full, full[:2]):
+        yield [_layer_table("Layers", folded, archs, measures)]
+    yield [_layer_table(f"Layers on {arch}", folded, [arch], full) for arch in archs]
 
 
 def _layer_table(title: str, folded: Folded, archs: Sequence[str], measures: Sequence[str]) -> Table:

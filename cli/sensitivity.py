@@ -17,18 +17,18 @@ from ..bench.sensitivity import (
     Choice,
     Conclusion,
     Finding,
-    Item,
     Measure,
     Option,
     Range,
     Study,
     json_of,
+    pj_of,
     study_run,
     write_options,
 )
 from ..bench.whole_files import check_file
 from .options import verbose_option
-from .tables import plain_table, print_table, short_name, width_of
+from .tables import plain_table, print_first, print_table, short_name, side_by_side
 from .terminal import Terminal, terminal
 
 _MARK = "*"
@@ -129,7 +129,7 @@ def _print_conclusions(title: str, conclusions: Sequence[Conclusion], console: T
                 table.add_row(name, *(cell for column in columns for cell in kinds[column][1][row]))
             tables.append(table)
         made.append(tables)
-    _print_first(made, console)
+    print_first(console, made)
     for name, conclusion in zip(names, conclusions, strict=True):
         _print_overturned(name, conclusion, console)
 
@@ -163,7 +163,7 @@ def _print_gains(study: Study, console: Terminal) -> None:
                 table.add_row(*row)
             tables.append(table)
         made.append(tables)
-    _print_first(made, console)
+    print_first(console, made)
 
 
 def _print_parts(study: Study, console: Terminal) -> None:
@@ -193,11 +193,7 @@ def _print_overturned(name: str, finding: Finding, console: Terminal) -> None:
 def _print_options(study: Study, console: Terminal) -> None:
     """Every alternative alone, the items with most effect first; as many architectures abreast as there is room for."""
     names = [arch.name for arch in study.archs]
-    layouts = []
-    for abreast in range(len(names), 0, -1):
-        groups = [names[start : start + abreast] for start in range(0, len(names), abreast)]
-        layouts.append([_options_table(study, group) for group in groups])
-    _print_first(layouts, console)
+    print_first(console, ([_options_table(study, group) for group in groups] for groups in side_by_side(names)))
     if any(item.name == "technology" for item in study.items):
         print_table(console, _technology_table(study))
 
@@ -217,7 +213,7 @@ def _options_table(study: Study, archs: Sequence[str]) -> Table:
         item = study.items[axis]
         for index, option in enumerate(item.options):
             cells = [item.name if index == 0 else "", option.label + (_MARK if index == item.base else "")]
-            cells += [_pj(study, item, option), _PER[item.name] if index == 0 else ""]
+            cells += [_pj(study, option), _PER[item.name] if index == 0 else ""]
             for arch in archs:
                 energy = study.at(study.energies[arch], axis, index)
                 cells.append(_figure(energy / 1000))
@@ -242,37 +238,30 @@ def _technology_table(study: Study) -> Table:
     kinds = {"smem": "SMEM, pJ/B\nread / write", "rf": "register file, pJ/B\nread / write"}
     kinds |= {"buffer": "accumulation buffer, pJ/B\nread / write"}
     (item,) = (item for item in study.items if item.name == "technology")
-    shown = {kind: head for kind, head in kinds.items() if _named(study, item, item.options[0], f"{kind}_read")}
+    shown = {kind: head for kind, head in kinds.items() if _named(study, item.options[0], f"{kind}_read")}
     for head in (*shown.values(), "leakage\nuW"):
         table.add_column(head, justify="right", no_wrap=True)
     for index, option in enumerate(item.options):
         cells = [option.label + (_MARK if index == item.base else "")]
-        cells += [_named(study, item, option, f"{kind}_read", f"{kind}_write") for kind in shown]
-        table.add_row(*cells, _named(study, item, option, "leakage_uw"))
+        cells += [_named(study, option, f"{kind}_read", f"{kind}_write") for kind in shown]
+        table.add_row(*cells, _named(study, option, "leakage_uw"))
     return table
 
 
-def _pj(study: Study, item: Item, option: Option) -> str:
-    if item.name == "technology":
+def _pj(study: Study, option: Option) -> str:
+    if option.item == "technology":
         return ""
-    return _named(study, item, option, *dict.fromkeys(name for own in study.pj(item, option).values() for name in own))
+    return _named(study, option, *dict.fromkeys(name for own in pj_of(study, option).values() for name in own))
 
 
-def _named(study: Study, item: Item, option: Option, *names: str) -> str:
+def _named(study: Study, option: Option, *names: str) -> str:
     """Figures by name, of all architectures that have them; "or" where those differ."""
-    told = [tuple(own[name] for name in names) for own in study.pj(item, option).values() if set(names) <= own.keys()]
+    told = [tuple(own[name] for name in names) for own in pj_of(study, option).values() if set(names) <= own.keys()]
     return " or ".join(dict.fromkeys(" / ".join(map(_figure, values)) for values in told))
 
 
 def _figure(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 10000 else f"{value:#.4g}".rstrip(".")
-
-
-def _print_first(layouts: Sequence[Sequence[Table]], console: Terminal) -> None:
-    """The first of the layouts that fits, else the last."""
-    fitting = [tables for tables in layouts if all(width_of(console, table) <= console.width for table in tables)]
-    for table in [*fitting, layouts[-1]][0]:
-        print_table(console, table)
 
 
 def _claim(conclusion: Conclusion) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
+
 from rich import box
 from rich.measure import Measurement
 from rich.table import Table
@@ -10,11 +13,29 @@ from .terminal import Terminal
 
 _LONGEST_NAME = 32
 
+T = TypeVar("T")
+
 
 def print_table(console: Terminal, table: Table) -> None:
     """Print a table at its own width, even beyond the terminal's: a wrapped line can be read, a cropped number not."""
     needed = width_of(console, table)
     (console if needed <= console.width else console.wider(needed)).print(table)
+
+
+def print_first(console: Terminal, layouts: Iterable[Sequence[Table]]) -> None:
+    """Print the tables of the first layout that fits the terminal, else of the last."""
+    tables: Sequence[Table] = ()
+    for tables in layouts:
+        if all(width_of(console, table) <= console.width for table in tables):
+            break
+    for table in tables:
+        print_table(console, table)
+
+
+def side_by_side(things: Sequence[T]) -> Iterator[list[Sequence[T]]]:
+    """Ways to spread things over tables: all in one, then ever fewer in each, down to one."""
+    for abreast in range(len(things), 0, -1):
+        yield [things[start : start + abreast] for start in range(0, len(things), abreast)]
 
 
 def width_of(console: Terminal, table: Table) -> int:

@@ -189,6 +189,6 @@ def _checked(ctx: click.Context, workload: Workload) -> Workload:
                 raise InputError(f"{option}: the weights of {workload.weights} have their own pattern; leave it out")
     shipped = shipped_layers()
     name = workload.layer_csv
-    if name is None or name.exists() or str(name) not in shipped:
+    if name is None or (name.exists() and not name.is_dir()) or str(name) not in shipped:
         return workload
     return replace(workload, layer_csv=shipped[str(name)])

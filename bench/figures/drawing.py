@@ -24,6 +24,8 @@ FONT, TITLE = 7.0, 8.0  # points
 PNG_DPI = 200
 INK, FAINT, BAND = "#222222", "#D4D4D4", "#E6E6E6"
 
+NETWORK = "network"  # what all layers together are called
+
 _STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": INK,
@@ -81,7 +83,7 @@ _MORE = (
     Look("#444444", "++"),
 )
 
-CAUSES = {
+CAUSE_LOOKS = {
     "busy": Look("#C9DDEC"),
     "stall_drain": Look("#E69F00", "////"),
     "stall_smem": Look("#C04A00"),
@@ -90,7 +92,7 @@ CAUSES = {
     "idle": Look("#8C8C8C"),
 }
 
-PARTS = {
+PART_LOOKS = {
     "mac": Look("#00406B"),
     "select": Look("#56B4E9", "////"),
     "rf": Look("#009E73"),
@@ -160,6 +162,8 @@ def svg_of(draw: Draw, table: pd.DataFrame) -> str:
 
 def label_of(name: str, longest: int = 28) -> str:
     """A user's name as it can be written into a picture: printable, shortened in the middle.
+
+    The terminal has its own (`cli.tables`), which cuts at another length and leaves signs to the terminal.
 
     >>> label_of("encoder.layers.11.attention.output", 15)
     'encoder….output'

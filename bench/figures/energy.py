@@ -1,6 +1,6 @@
 """Energy of selected layers in the manner of the paper's figure 8, and where it goes: `crispsim figure energy`.
 
-The table is that of `crispsim figure speedup` (module `paper_study`).
+The table is that of `crispsim figure speedup` (module `figure8_table`).
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .collection import FigureKind
-from .drawing import PARTS, WIDTH, save, write_beside
-from .paper_panels import bar_name, draw_groups, name_groups
-from .paper_study import (
+from ..vocabulary import PART_COLUMNS, PARTS
+from .drawing import BAND, NETWORK, WIDTH, save, write_beside
+from .energy_parts import stack_parts
+from .figure8_panels import bar_name, draw_groups, name_groups
+from .figure8_table import (
     CLAIMED_ENERGY,
     CLAIMED_STC,
     ENERGIES,
-    NETWORK,
     NUMBERS,
     TEXT,
     claims_apply,
@@ -24,8 +24,8 @@ from .paper_study import (
     shown_bars,
     spans,
 )
+from .figure_kind import FigureKind
 from .records import Record, records_of, sums_of, values_of
-from .run import PART_COLUMNS, stack_parts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,8 +65,12 @@ def _figure(table: pd.DataFrame) -> Figure:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         if claimed:
             ends = [-0.55, len(layers) - (1.5 if NETWORK in layers else 0.45)]
-            axes.plot(ends, [CLAIMED_ENERGY] * 2, "--", color="#00406B", lw=1.1, label="paper, crisp-stc, at most")
-            axes.plot(ends, [CLAIMED_STC] * 2, ":", color="#B87400", lw=1.1, label="paper, stc, at most", zorder=1)
+            label = f"paper, crisp-stc, up to {CLAIMED_ENERGY}×"
+            axes.fill_between(ends, 1, CLAIMED_ENERGY, color=BAND, linewidth=0, zorder=0, label=label)
+            axes.fill_between(
+                ends, 1, CLAIMED_STC, facecolor="none", edgecolor="#B87400", linestyle=":", linewidth=1.1, zorder=1,
+                label=f"paper, stc, up to {CLAIMED_STC}×",
+            )  # fmt: skip
         axes.set_ylabel("energy gain (×, log)")
         axes.set_title(nm)
     gains = [row["energy_gain"] for row in rows]

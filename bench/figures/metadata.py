@@ -19,8 +19,8 @@ from ...formats import CSR, ELLPACK, Bitmap, BlockedELL, CrispMatrix, Pattern, d
 from ...formats.bits import index_width
 from ...formats.footprint import paper_crisp_metadata
 from ...sim import InputError
-from .collection import FigureKind
 from .drawing import TITLE, WIDTH, Look, save
+from .figure_kind import FigureKind
 from .records import Record, records_of, values_of
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """The figures of `crispsim figure`, by name."""
 
 from . import energy, metadata, roofline, speedup, stalls
-from .collection import FigureKind
+from .figure_kind import FigureKind
 
 FIGURES: dict[str, FigureKind] = {
     kind.name: kind for kind in (metadata.FIGURE, speedup.FIGURE, energy.FIGURE, stalls.FIGURE, roofline.FIGURE)

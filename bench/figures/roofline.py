@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from .collection import FigureKind
-from .records import records_of, values_of
-from .run import ROOFS, draw_roofline, intensity_of
+from ...sim import Machine
+from .drawing import INK, WIDTH, label_of, save
+from .figure_kind import FigureKind
+from .records import Record, records_of, values_of
+from .run_rows import marks_of
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 NEAR = 0.9
+Roof = tuple[int, int, int]
+# Columns of a machine's roofs: MACs and bytes a cycle.
+ROOFS = ("peak_macs_per_cycle", "smem_read_bytes_per_cycle", "smem_write_bytes_per_cycle")
 
 TEXT = ("layer", "arch")
 COLUMNS = (
@@ -20,9 +29,21 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def collect(rows: pd.DataFrame) -> pd.DataFrame:
-    """The columns that the figure needs, of rows with roofs (`run.roofline_table`, `run.with_roofs`)."""
-    return rows.loc[:, [*COLUMNS]]
+def roofs_of(machine: Machine) -> Roof:
+    """What bounds a machine, in the order of `ROOFS`."""
+    return machine.macs, machine.smem.read_bytes_per_cycle, machine.smem.write_bytes_per_cycle
+
+
+def collect(rows: pd.DataFrame, machines: Mapping[str, Machine]) -> pd.DataFrame:
+    """The columns of results.csv that the figure needs, and the roofs of each architecture's machine."""
+    roofs = {arch: roofs_of(machine) for arch, machine in machines.items()}
+    columns = {name: [roofs[arch][index] for arch in rows["arch"]] for index, name in enumerate(ROOFS)}
+    return rows.assign(**columns).loc[:, [*COLUMNS]]
+
+
+def lacks(table: pd.DataFrame) -> list[str]:
+    """What a table must have to be drawn, and has not."""
+    return [] if any(macs > 0 for macs in table["macs_issued"]) else ["no layer issues a MAC: nothing to draw"]
 
 
 def says(table: pd.DataFrame) -> list[str]:
@@ -40,12 +61,74 @@ def says(table: pd.DataFrame) -> list[str]:
     return lines
 
 
+def draw(table: pd.DataFrame, path: Path) -> None:
+    """MACs issued a cycle over MACs a byte of SMEM traffic, a mark for each layer and architecture, below the roofs."""
+    save(_figure, table, path)
+
+
+def _figure(table: pd.DataFrame) -> Figure:
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter
+
+    figure = Figure(figsize=(WIDTH, 4.0), layout="constrained")
+    axes = figure.subplots()
+    rows = [row for row in records_of(table) if row["macs_issued"] > 0]
+    archs = values_of(rows, "arch")
+    points = {
+        arch: [(intensity_of(row), row["macs_issued"] / row["cycles"]) for row in rows if row["arch"] == arch]
+        for arch in archs
+    }
+    whose: dict[Roof, list[str]] = {}
+    for arch in archs:
+        for roof in dict.fromkeys(tuple(row[name] for name in ROOFS) for row in rows if row["arch"] == arch):
+            whose.setdefault((roof[0], roof[1], roof[2]), []).append(label_of(arch))
+    across = [x for own in points.values() for x, _ in own]
+    low = 0.6 * min(*across, *(peak / (read + write) for peak, read, write in whose))
+    high = 1.6 * max(*across, *(peak / read for peak, read, _ in whose))
+    floor = 0.6 * min(y for own in points.values() for _, y in own)
+    for (peak, read, write), names in whose.items():
+        of = "" if len(whose) == 1 else f" ({', '.join(names)})"
+        _draw_roof(axes, low, high, peak, read + write, "-", f"{read + write:g} B/cycle, both SMEM ports{of}")
+        _draw_roof(axes, low, high, peak, read, "--", f"{read:g} B/cycle, read port{of}")
+    peaks = dict.fromkeys(peak for peak, *_ in whose)
+    for peak in peaks:
+        names = [name for roof, own in whose.items() if roof[0] == peak for name in own]
+        of = "" if len(peaks) == 1 else f" ({', '.join(names)})"
+        axes.annotate(f"{peak:g} MAC/cycle{of}", (low, peak), (4, 2), textcoords="offset points")
+    for arch, mark in marks_of(archs).items():
+        label = f"{label_of(arch)}, {len(points[arch])} layers"
+        axes.plot([x for x, _ in points[arch]], [y for _, y in points[arch]], label=label, **mark)
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log", base=2)
+    axes.set_xlim(low, high)
+    axes.set_ylim(floor, 1.3 * max(peak for peak, *_ in whose))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.grid()
+    axes.set_xlabel("MACs issued per byte read from or written to the SMEM (MAC/B)")
+    axes.set_ylabel("MACs issued per cycle (MAC/cycle)")
+    figure.legend(loc="outside upper center", ncols=3)
+    return figure
+
+
+def _draw_roof(axes: Axes, low: float, high: float, peak: float, slope: float, style: str, label: str) -> None:
+    """A bandwidth's slope up to the peak, and the peak from there."""
+    ridge = peak / slope
+    axes.plot([low, ridge, high], [low * slope, peak, peak], style, color=INK, linewidth=0.9, label=label, zorder=2)
+
+
+def intensity_of(row: Record) -> float:
+    """MACs issued per byte of SMEM traffic."""
+    return row["macs_issued"] / (row["smem_read_bytes"] + row["smem_write_bytes"])
+
+
 FIGURE = FigureKind(
     name="roofline",
     summary="MACs a cycle over MACs a byte of SMEM traffic, below the machine's roofs, for a run",
     text=TEXT,
     numbers=tuple(name for name in COLUMNS if name not in TEXT),
-    positive=("calls", "cycles", "macs_issued", "smem_read_bytes", *ROOFS),
-    draw=draw_roofline,
+    positive=("calls", "cycles", "smem_read_bytes", *ROOFS),
+    lacks=lacks,
+    draw=draw,
     says=says,
 )

@@ -13,17 +13,15 @@ from typing import TYPE_CHECKING
 import click
 
 from ..validation import page
-from .collection import FigureKind
-from .drawing import BAND, WIDTH, save
-from .paper_panels import draw_groups, name_groups
-from .paper_study import (
+from .drawing import BAND, NETWORK, WIDTH, save
+from .figure8_panels import draw_groups, name_groups
+from .figure8_table import (
     BLOCKED,
     CLAIMED_DSTC,
     CLAIMED_SPARSITY,
     CLAIMED_SPEEDUP,
     CLAIMED_STC,
     EARLY,
-    NETWORK,
     NUMBERS,
     TEXT,
     claims_apply,
@@ -31,6 +29,7 @@ from .paper_study import (
     lacks,
     spans,
 )
+from .figure_kind import FigureKind
 from .records import records_of, values_of
 
 if TYPE_CHECKING:

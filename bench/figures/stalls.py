@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...sim.result import CAUSE_COLUMNS
-from .collection import FigureKind
+from .drawing import CAUSE_LOOKS, FONT, label_of, save
+from .figure_kind import FigureKind
 from .records import records_of, sums_of, values_of
-from .run import ALIKE, draw_stalls
+from .run_rows import ALIKE, chart_of, lines_of
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 TEXT = ("layer", "arch", "nm", "block", "mask")
 COLUMNS = ("layer", "arch", "calls", "cycles", *ALIKE, *CAUSE_COLUMNS.values())
@@ -19,6 +22,12 @@ COLUMNS = ("layer", "arch", "calls", "cycles", *ALIKE, *CAUSE_COLUMNS.values())
 def collect(rows: pd.DataFrame) -> pd.DataFrame:
     """The columns of results.csv that the figure needs."""
     return rows.loc[:, [*COLUMNS]]
+
+
+def lacks(table: pd.DataFrame) -> list[str]:
+    """What a table must have to be drawn, and has not."""
+    spent = table[list(CAUSE_COLUMNS.values())].to_numpy().sum(axis=1)
+    return [f"row {row}: no core-cycles" for row, cycles in enumerate(spent, start=2) if cycles == 0]
 
 
 def says(table: pd.DataFrame) -> list[str]:
@@ -33,12 +42,47 @@ def says(table: pd.DataFrame) -> list[str]:
     return lines
 
 
+def draw(table: pd.DataFrame, path: Path) -> None:
+    """Shares of core-cycles by cause, layer by layer and of the network, a panel for each architecture."""
+    save(_figure, table, path)
+
+
+def _figure(table: pd.DataFrame) -> Figure:
+    lines = lines_of(table)
+    archs = list(lines[-1].sums)
+    figure, panels = chart_of(lines, len(archs))
+    nothing = dict.fromkeys(CAUSE_COLUMNS.values(), 0)
+    for axes, arch in zip(panels, archs, strict=True):
+        own = [line.sums.get(arch, nothing) for line in lines]
+        spent = [max(1, sum(sums[column] for column in CAUSE_COLUMNS.values())) for sums in own]
+        foot = [0.0] * len(lines)
+        for cause, column in CAUSE_COLUMNS.items():
+            values = [100 * sums[column] / total for sums, total in zip(own, spent, strict=True)]
+            look = CAUSE_LOOKS[cause]
+            axes.barh(
+                range(len(lines)), values, 0.78, foot, color=look.colour, hatch=look.hatch, edgecolor="white",
+                linewidth=0.2, label=cause,
+            )  # fmt: skip
+            if cause == "busy":
+                for place, value in enumerate(values):
+                    axes.text(130, place, f"{value:.1f}", ha="right", va="center_baseline")
+            foot = [low + value for low, value in zip(foot, values, strict=True)]
+        axes.set_xlim(0, 130)
+        axes.set_xticks([0, 25, 50, 75, 100])
+        axes.set_title(label_of(arch, 24))
+    figure.supxlabel("share of core-cycles (%); the number beside a bar is its busy share", fontsize=FONT)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(CAUSE_COLUMNS))
+    return figure
+
+
 FIGURE = FigureKind(
     name="stalls",
     summary="what core-cycles are spent on, layer by layer, on every architecture of a run",
     text=TEXT,
     numbers=tuple(name for name in COLUMNS if name not in TEXT),
-    positive=("calls", "cycles", "busy_core_cycles"),
-    draw=draw_stalls,
+    positive=("calls", "cycles"),
+    lacks=lacks,
+    draw=draw,
     says=says,
 )

@@ -13,7 +13,7 @@ from .content import Report
 from .html import html_page
 from .markdown import markdown_page
 from .pictures import run_pictures
-from .run_content import check_run, run_report
+from .run_content import run_report
 
 Format: TypeAlias = Literal["html", "md"]
 
@@ -30,7 +30,6 @@ def report_of(folder: Path) -> Report:
         It is not a run's folder.
     """
     run = read_run(folder)
-    check_run(run)
     return run_report(run, run_pictures(run))
 
 

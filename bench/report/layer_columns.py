@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
+from ...sim.result import CAUSE_COLUMNS
+from ..vocabulary import CAUSES, PART_COLUMNS, PARTS
 from .content import Column, Form
 
 MAIN, SHAPE, WORK, STALLS, TRAFFIC, ENERGY, OTHER = (
@@ -9,7 +13,16 @@ MAIN, SHAPE, WORK, STALLS, TRAFFIC, ENERGY, OTHER = (
 )  # fmt: skip
 
 
-def _of(group: str, *columns: tuple[str, str, str, Form, str]) -> dict[str, Column]:
+_Entry: TypeAlias = tuple[str, str, str, Form, str]  # name, label, unit, form, meaning
+_CAUSES: list[_Entry] = [
+    (CAUSE_COLUMNS[cause], cause, "core-cycle", "count", meaning) for cause, meaning in CAUSES.items()
+]
+_PARTS: list[_Entry] = [
+    (PART_COLUMNS[part], label, "µJ", "significant", meaning) for part, (label, meaning) in PARTS.items()
+]
+
+
+def _of(group: str, *columns: _Entry) -> dict[str, Column]:
     return {
         name: Column(label=label, unit=unit, form=form, meaning=f"{name}: {meaning}", group=group)
         for name, label, unit, form, meaning in columns
@@ -59,12 +72,7 @@ LAYER_COLUMNS = {
     ),
     **_of(
         STALLS,
-        ("busy_core_cycles", "busy", "core-cycle", "count", "cores multiply"),
-        ("stall_drain_core_cycles", "drain", "core-cycle", "count", "own sums of the tile before are not written out"),
-        ("stall_smem_core_cycles", "SMEM", "core-cycle", "count", "an operand of the core's own has not arrived"),
-        ("stall_rf_core_cycles", "RF", "core-cycle", "count", "a step waits for the port of the register file"),
-        ("stall_sync_core_cycles", "sync", "core-cycle", "count", "only another core of the sharing set is not ready"),
-        ("idle_core_cycles", "idle", "core-cycle", "count", "no rows in this band, or all done"),
+        *_CAUSES,
     ),
     **_of(
         TRAFFIC,
@@ -73,22 +81,16 @@ LAYER_COLUMNS = {
         ("weight_bytes", "weights", "B", "count", "of the bytes read: stored weights"),
         ("metadata_bytes", "metadata", "B", "count", "of the bytes read: indices, block columns, bitmaps"),
         ("activation_bytes", "activations", "B", "count", "of the bytes read: activations"),
-        ("rf_read_bytes", "RF read", "B", "count", "operands read from the register files"),
-        ("rf_write_bytes", "RF written", "B", "count", "operands written to the register files"),
-        ("accumulator_read_bytes", "sums read", "B", "count", "partial sums"),
-        ("accumulator_write_bytes", "sums written", "B", "count", "partial sums"),
+        ("rf_read_bytes", "register file read", "B", "count", "operands read from the register files"),
+        ("rf_write_bytes", "register file written", "B", "count", "operands written to the register files"),
+        ("accumulator_read_bytes", "partial sums read", "B", "count", "partial sums"),
+        ("accumulator_write_bytes", "partial sums written", "B", "count", "partial sums"),
         ("smem_needed_bytes", "SMEM needed", "B", "count", "unpadded input, stored weights and results, each once"),
         ("smem_excess_bytes", "SMEM excess", "B", "count", "of these, beyond the capacity"),
     ),
     **_of(
         ENERGY,
-        ("mac_uj", "MACs", "µJ", "significant", "multiplications and additions"),
-        ("select_uj", "selection", "µJ", "significant", "MUXes, popcounts, crossbars"),
-        ("rf_uj", "RF", "µJ", "significant", "operands in the register files"),
-        ("accumulator_uj", "sums", "µJ", "significant", "partial sums, wherever they are held"),
-        ("smem_uj", "SMEM", "µJ", "significant", "weights and activations read, results written"),
-        ("metadata_uj", "metadata", "µJ", "significant", "metadata read from the SMEM"),
-        ("leakage_uj", "leakage", "µJ", "significant", "leakage power of all arrays x latency"),
+        *_PARTS,
         ("edp_uj_us", "EDP", "µJ·µs", "significant", "energy x latency"),
         ("tops_per_watt_dense", "dense", "TOPS/W", "significant", "2 x dense MACs over energy"),
         ("tops_per_watt_effectual", "effectual", "TOPS/W", "significant", "2 x effectual MACs over energy"),
@@ -96,7 +98,7 @@ LAYER_COLUMNS = {
         ("mux2_selections", "2:1 selections", "", "count", "two-way MUXes switched"),
         ("popcount_adders", "popcount adders", "", "count", "full adders of dstc's popcounts"),
         ("crossbar_bits", "crossbar bits", "bit", "count", "bits through dstc's crossbars"),
-        ("sram_energy", "SRAM figures", "", "text", "where the memories' figures come from"),
+        ("sram_origin", "SRAM figures", "", "text", "where the memories' figures come from"),
     ),
 }  # fmt: skip
 

@@ -20,7 +20,8 @@ def run_pictures(run: RunFolder) -> list[Picture] | None:
     """The figures of a run, not drawn yet; None if matplotlib is not installed."""
     if importlib.util.find_spec("matplotlib") is None:
         return None
-    from ..figures.run import draw_roofline, draw_run_energy, draw_run_speedup, draw_stalls, roofline_table, svg_of
+    from ..figures import roofline, run_energy, run_speedup, stalls
+    from ..figures.drawing import svg_of
 
     others = [arch for arch in run.archs if arch != BASELINE]
     pictures = []
@@ -28,7 +29,7 @@ def run_pictures(run: RunFolder) -> list[Picture] | None:
         pictures.append(
             Picture(
                 id="figure-speedup",
-                draw=lambda: svg_of(draw_run_speedup, run.rows),
+                draw=lambda: svg_of(run_speedup.draw, run.rows),
                 caption="Speedup over dense, layer by layer and of the whole network. Layers alike are folded (×).",
                 description="Speedup over dense of every layer on each architecture; the numbers stand in the layers.",
             )
@@ -37,7 +38,7 @@ def run_pictures(run: RunFolder) -> list[Picture] | None:
         pictures.append(
             Picture(
                 id="figure-energy",
-                draw=lambda: svg_of(draw_run_energy, run.rows),
+                draw=lambda: svg_of(run_energy.draw, run.rows),
                 caption="Energy of the network on each architecture, part by part.",
                 description="Energy by part; the numbers stand in the section on energy.",
             )
@@ -45,19 +46,21 @@ def run_pictures(run: RunFolder) -> list[Picture] | None:
     pictures.append(
         Picture(
             id="figure-stalls",
-            draw=lambda: svg_of(draw_stalls, run.rows),
+            draw=lambda: svg_of(stalls.draw, stalls.collect(run.rows)),
             caption="What the core-cycles of each layer were spent on.",
             description="Shares of core-cycles by cause; the numbers stand in the section on core-cycles.",
         )
     )
-    pictures.append(
-        Picture(
-            id="figure-roofline",
-            draw=lambda: svg_of(draw_roofline, roofline_table(run)),
-            caption="Each layer below the roofs of the machine: its MACs, and the bandwidth of the SMEM.",
-            description="Roofline: MACs issued a cycle over MACs issued a byte of SMEM traffic.",
+    below_roofs = roofline.collect(run.rows, run.machines)
+    if not roofline.lacks(below_roofs):
+        pictures.append(
+            Picture(
+                id="figure-roofline",
+                draw=lambda: svg_of(roofline.draw, below_roofs),
+                caption="Each layer below the roofs of the machine: its MACs, and the bandwidth of the SMEM.",
+                description="Roofline: MACs issued a cycle over MACs issued a byte of SMEM traffic.",
+            )
         )
-    )
     return pictures
 
 

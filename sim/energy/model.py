@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..archs.base import Architecture
 from ..machine import Machine
@@ -26,18 +26,47 @@ LEFT_OUT = (
     "wires between the SMEM and the cores beyond each array's own H-tree: no floor plan",
     "leakage and area of the logic (MACs, MUXes, popcounts, crossbars): no figure in the sources",
     "MACs that are not driven: taken as clock-gated",
+    "ports of register files and accumulation buffers beyond the array's own: every access is charged, none is refused",
     "DRAM: everything lies in the SMEM",
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Term:
-    """One product of the sum: `pj` for each `count`, which goes to `part`. source : where the figure comes from."""
+    """One product of the sum: `pj` for each `count`, which goes to `part`.
+
+    Parameters
+    ----------
+    part, count : str
+        One of `PARTS`; a column of results.csv.
+    pj, source
+        What each count costs, and where that comes from.
+    figures : tuple of str
+        Figures that an energy table may have for it, in the order in which they are looked for, whether this table has
+        them or not.
+    memories : tuple of str
+        Parts of the arrays whose accesses or leakage it costs where the table has none of its figures.
+    units : int
+        How many of a figure's unit each count is, such as the bits of a byte.
+    """
 
     part: str
     count: str
     pj: float
     source: str
+    figures: tuple[str, ...]
+    memories: tuple[Part, ...]
+    units: int
+
+
+class _Price(NamedTuple):
+    """What a count costs, as `Term` has it."""
+
+    pj: float
+    source: str
+    figures: tuple[str, ...]
+    memories: tuple[Part, ...] = ()
+    units: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,8 +162,6 @@ class EnergyModel:
         sums_read, sums_written = self._sums(rf)
         operands = self._registers() if self.machine.rf.holds == "sums" else self._bytes(rf, "rf")
         smem_read, smem_written = self._bytes(smem, "smem")
-        metadata = self._own("metadata_read_byte") or smem_read
-        leakage = sum(memory.leakage_mw for memory in self.memories) / self.machine.clock_ghz
         terms = [
             ("mac", "macs_issued", self._mac()),
             *(("select", count, figure) for count, figure in self._selection()),
@@ -145,45 +172,42 @@ class EnergyModel:
             ("smem", "weight_bytes", smem_read),
             ("smem", "activation_bytes", smem_read),
             ("smem", "smem_write_bytes", smem_written),
-            ("metadata", "metadata_bytes", metadata),
-            ("leakage", "cycles", (leakage, "standby leakage of all arrays, CACTI; mW over the clock in GHz")),
+            ("metadata", "metadata_bytes", self._byte("metadata_read_byte", smem_read)),
+            ("leakage", "cycles", self._leakage()),
         ]
-        return tuple(Term(part=part, count=count, pj=pj, source=source) for part, count, (pj, source) in terms)
+        return tuple(Term(part=part, count=count, **price._asdict()) for part, count, price in terms)
 
     def figures(self) -> list[Figure]:
-        """The table's figures that this machine uses."""
-        used = [*self._mac_figures(), *(figure for figure, _, _ in self._selection_figures())]
-        if self._uses_registers:
-            used.append(self._figure("register_bit", "operands or sums in registers"))
-        names = ["smem_read_byte", "smem_write_byte", "metadata_read_byte", "rf_read_byte", "rf_write_byte"]
-        names += ["buffer_read_byte", "buffer_write_byte"] if self.architecture.has_accumulation_buffer else []
-        return used + [self.table.figures[name] for name in names if name in self.table.figures]
+        """The table's figures that some product of the sum takes."""
+        used = self._mac_figures()
+        for term in self.terms:
+            if term.part != "mac":
+                used += [self.table.figures[name] for name in term.figures if name in self.table.figures][:1]
+        return list(dict.fromkeys(used))
 
     def _memory(self, part: Part) -> Memory:
         """The arrays of a part, which the machine has."""
         return next(memory for memory in self.memories if memory.part == part)
 
-    @property
-    def _uses_registers(self) -> bool:
-        return self.machine.rf.holds == "sums" or (
-            self.machine.rf.sums == "flip-flops" and not self.architecture.has_accumulation_buffer
-        )
-
     def _figure(self, name: str, why: str) -> Figure:
         return self.table.figure(name, why)
 
     def _mac_figures(self) -> list[Figure]:
-        operand, total = self.machine.operand_bits, self.machine.sum_bits
-        if f"mac_{operand}" in self.table.figures:
-            return [self.table.figures[f"mac_{operand}"]]
-        return [
-            self._figure(f"multiply_{operand}", f"operand_bits = {operand}"),
-            self._figure(f"add_{total}", f"sum_bits = {total}"),
-        ]
+        replacing, *two = self._mac_names()
+        if replacing in self.table.figures:
+            return [self.table.figures[replacing]]
+        settings = f"operand_bits = {self.machine.operand_bits}", f"sum_bits = {self.machine.sum_bits}"
+        return [self._figure(name, why) for name, why in zip(two, settings, strict=True)]
 
-    def _mac(self) -> tuple[float, str]:
+    def _mac_names(self) -> tuple[str, str, str]:
+        """The figure of a MAC, and those of multiplication and addition, which it replaces."""
+        operand, total = self.machine.operand_bits, self.machine.sum_bits
+        return f"mac_{operand}", f"multiply_{operand}", f"add_{total}"
+
+    def _mac(self) -> _Price:
         figures = self._mac_figures()
-        return sum(figure.pj for figure in figures), " + ".join(figure.name for figure in figures)
+        source = " + ".join(figure.name for figure in figures)
+        return _Price(sum(figure.pj for figure in figures), source, self._mac_names())
 
     def _selection_figures(self) -> list[tuple[Figure, str, int]]:
         """Figures of selection: (figure, count, how many of it each count is)."""
@@ -193,38 +217,47 @@ class EnergyModel:
             for count in self.architecture.selection_counts
         ]
 
-    def _selection(self) -> list[tuple[str, tuple[float, str]]]:
-        return [
-            (count, (figure.pj * times, figure.name + (f" x {times} bits" if times > 1 else "")))
-            for figure, count, times in self._selection_figures()
-        ]
+    def _selection(self) -> list[tuple[str, _Price]]:
+        prices = []
+        for figure, count, times in self._selection_figures():
+            source = figure.name + (f" x {times} bits" if times > 1 else "")
+            prices.append((count, _Price(figure.pj * times, source, (figure.name,), units=times)))
+        return prices
 
-    def _own(self, name: str) -> tuple[float, str] | None:
+    def _leakage(self) -> _Price:
+        pj = sum(memory.leakage_mw for memory in self.memories) / self.machine.clock_ghz
+        source = "standby leakage of all arrays, CACTI; mW over the clock in GHz"
+        return _Price(pj, source, (), tuple(memory.part for memory in self.memories))
+
+    def _byte(self, name: str, otherwise: _Price) -> _Price:
+        """The table's figure of a byte, or what it costs otherwise."""
+        price = otherwise._replace(figures=(name, *otherwise.figures))
         figure = self.table.figures.get(name)
-        return figure and (figure.pj, figure.name)
+        return price if figure is None else price._replace(pj=figure.pj, source=figure.name)
 
-    def _bytes(self, memory: Memory, prefix: str) -> tuple[tuple[float, str], tuple[float, str]]:
+    def _bytes(self, memory: Memory, prefix: str) -> tuple[_Price, _Price]:
         """Reading and writing a byte of words that ragged transfers share."""
         sram, source = memory.sram, f"{memory.part}: a {memory.sram.shape.word_bits}-bit access, a byte of it"
-        return (
-            self._own(f"{prefix}_read_byte") or (sram.read_pj / memory.word_bytes, source),
-            self._own(f"{prefix}_write_byte") or (sram.write_pj / memory.word_bytes, source),
+        read, write = (
+            _Price(pj / memory.word_bytes, source, (), (memory.part,)) for pj in (sram.read_pj, sram.write_pj)
         )
+        return self._byte(f"{prefix}_read_byte", read), self._byte(f"{prefix}_write_byte", write)
 
-    def _registers(self) -> tuple[tuple[float, str], tuple[float, str]]:
+    def _registers(self) -> tuple[_Price, _Price]:
         figure = self._figure("register_bit", "operands or sums in registers")
-        cost = 8 * figure.pj, "register_bit x 8"
-        return cost, cost
+        price = _Price(8 * figure.pj, "register_bit x 8", (figure.name,), units=8)
+        return price, price
 
-    def _sums(self, rf: Memory) -> tuple[tuple[float, str], tuple[float, str]]:
+    def _sums(self, rf: Memory) -> tuple[_Price, _Price]:
         """Reading and writing a byte of partial sums."""
         if not self.architecture.has_accumulation_buffer:
             return self._registers() if self.machine.rf.sums == "flip-flops" else self._bytes(rf, "rf")
-        sram = self._memory("accumulator").sram
+        buffer = self._memory("accumulator")
+        sram, sum_bytes = buffer.sram, self.machine.sum_bytes
         accesses = -(-self.machine.sum_bits // sram.shape.word_bits)
         times = "an access" if accesses == 1 else f"{accesses} accesses"
         source = f"accumulator: {times} of {sram.shape.word_bits} bits a sum, a byte of it"
-        return (
-            self._own("buffer_read_byte") or (sram.read_pj * accesses / self.machine.sum_bytes, source),
-            self._own("buffer_write_byte") or (sram.write_pj * accesses / self.machine.sum_bytes, source),
+        read, write = (
+            _Price(pj * accesses / sum_bytes, source, (), (buffer.part,)) for pj in (sram.read_pj, sram.write_pj)
         )
+        return self._byte("buffer_read_byte", read), self._byte("buffer_write_byte", write)

@@ -15,6 +15,7 @@ from typing import Any
 from ..errors import InputError
 from ..machine import read_toml
 from .memories import Memory
+from .model import Term
 from .sram import Figures, GridPoint, Sram, Technology, grid, interpolate
 from .table import EnergyTable, Figure, read_figure
 
@@ -80,6 +81,13 @@ def load_spreads(node_nm: int) -> dict[str, tuple[Alternative, ...]]:
     path = Path(str(resources.files(__package__ or "crispsim.sim.energy") / "spreads.toml"))
     given = read_toml(path)[f"nm{node_nm}"]
     return {item: tuple(_alternative(item, entry, node_nm) for entry in given[item]) for item in ITEMS}
+
+
+def prices(item: str, term: Term) -> bool:
+    """Whether an item may change what a product of the sum costs, by a figure or by an array."""
+    if item == "technology":
+        return bool(term.memories)
+    return not set(ITEMS[item]).isdisjoint(term.figures)
 
 
 def _alternative(item: str, given: Mapping[str, Any], node_nm: int) -> Alternative:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
@@ -89,11 +89,6 @@ class EnergyTable:
         if name not in self.figures:
             raise InputError(f"energy table {self.name}: has no figure {name} ({FIGURES[name][1]}), needed for {why}")
         return self.figures[name]
-
-    def with_figure(self, name: str, pj: float, source: str) -> EnergyTable:
-        """The same table with one figure changed."""
-        changed = Figure(name=name, pj=pj, kind="derived", source=source)
-        return replace(self, figures=MappingProxyType({**self.figures, name: changed}))
 
 
 def table_names() -> list[str]:

@@ -37,6 +37,7 @@ def folders(tmp_path_factory):
         "base": run("base"),
         "again": run("again"),
         "slow": run("slow", *slow),
+        "fast": run("fast", "--set", "clock_ghz=2"),
         "no energy": run("none", *slow, "--energy", "none"),
         "sparse": run("sparse", "--block", "64", "--sparsity", "0.75"),
         "fewer": run("fewer", table="fewer.csv"),
@@ -133,6 +134,19 @@ def test_layers_of_only_one_run_are_named(folders, capsys):
     assert "layers only in A, in its totals nevertheless: third, head of" not in text
     assert "layers only in A, in its totals nevertheless: third, head" in text
     assert "layers only in B, in its totals nevertheless: last" in text
+
+
+def test_different_clocks_are_said(folders, capsys):
+    """The cycles are the same, however long."""
+    said = "A and B have different clocks: cycles are compared as such, however long; what differs in time is"
+    assert compare(folders["base"], folders["fast"], "--arch", "dense") == 0
+    text = capsys.readouterr().out
+    assert said in " ".join(text.split())
+    rows = {line.split()[0]: line.split()[-2:] for line in text.partition("Layers on")[0].splitlines() if line.split()}
+    assert rows["cycles"] == ["=", "="]
+    assert rows["latency,"] == ["0.500x", "-50.0%"]
+    assert compare(folders["base"], folders["slow"]) == 0
+    assert "clocks" not in capsys.readouterr().out
 
 
 def test_energy_that_one_lacks_is_left_out(folders, capsys):

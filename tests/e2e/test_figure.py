@@ -74,7 +74,7 @@ def test_one_simulation_serves_speedup_and_energy(small, tmp_path, capsys, monke
         assert found[arch]["cycles"] == row["cycles"]
         assert float(found[arch]["energy_uj"]) == pytest.approx(float(row["energy_uj"]), rel=1e-6)
 
-    monkeypatch.setattr(command.paper_study, "collect", None)  # nothing is simulated again
+    monkeypatch.setattr(command.figure8_table, "collect", None)  # nothing is simulated again
     assert crispsim(["figure", "energy", "--from", f"{out}/speedup.csv", "--out", out]) == 0
     assert (tmp_path / "energy.csv").read_bytes() == (tmp_path / "speedup.csv").read_bytes()
     assert (tmp_path / "energy.png").stat().st_size > 10_000
@@ -111,6 +111,7 @@ def test_of_a_run_and_of_the_same_simulation(name, small, tmp_path, capsys):
         (["stalls", "--run", "nowhere", "--sparsity", "0.8"], "--sparsity: leave it out with --run"),
         (["roofline", "--from", "nowhere.csv"], "nowhere.csv: cannot read"),
         (["roofline", "--from", "nowhere.csv", "--seed", "1"], "--seed: leave it out with --from"),
+        (["stalls", "--from", "nowhere.csv", "--run", "nowhere"], "--run: leave it out with --from"),
         (["speedup", "--set", "smem.bytes=1"], "smem.bytes"),
         (["stalls", "--out", "small.csv"], "--out small.csv: small.csv is a file; give a folder"),
     ],
@@ -127,9 +128,22 @@ def test_refusals_are_a_line_and_write_nothing(arguments, message, small, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["small.csv"]
 
 
+def test_a_run_can_be_drawn_verbosely_but_not_one_without_a_mac(small, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    asked = ["run", "--layer-csv", small, "--arch", "dstc", "--activation-sparsity", "1", "--quiet"]
+    assert crispsim([*asked, "--out", str(tmp_path / "run")]) == 0
+    own = ["--run", str(tmp_path / "run"), "--out", str(tmp_path / "a")]
+    assert crispsim(["figure", "roofline", *own]) == 2
+    assert capsys.readouterr().err == "crispsim: figure roofline: no layer issues a MAC: nothing to draw\n"
+    assert not (tmp_path / "a").exists()
+    assert crispsim(["figure", "stalls", *own, "-v"]) == 0
+    assert crispsim(["figure", "stalls", "--from", str(tmp_path / "a/stalls.csv"), "--out", str(tmp_path / "b")]) == 0
+    assert (tmp_path / "a/stalls.svg").read_bytes() == (tmp_path / "b/stalls.svg").read_bytes()
+
+
 def test_without_matplotlib_nothing_is_simulated(small, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(drawing.importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr(command.paper_study, "collect", None)
+    monkeypatch.setattr(command.figure8_table, "collect", None)
     assert crispsim(["figure", "speedup", "--layer-csv", small, "--out", str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err == "crispsim: figures need matplotlib: pip install 'crispsim[plot]'\n"
     assert not (tmp_path / "out").exists()

@@ -207,7 +207,7 @@ def test_groups_of_columns_are_shown_and_hidden(page):
 
     names = {
         "main": ("mode", "energy_gain"), "stalls": ("busy_core_cycles", "idle_core_cycles"),
-        "traffic": ("smem_read_bytes", "smem_excess_bytes"), "energy": ("mac_uj", "sram_energy"),
+        "traffic": ("smem_read_bytes", "smem_excess_bytes"), "energy": ("mac_uj", "sram_origin"),
     }  # fmt: skip
     assert {group: seen(own[0]) for group, own in names.items()} == {
         "main": True, "stalls": False, "traffic": False, "energy": False,

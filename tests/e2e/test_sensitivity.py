@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from crispsim.bench.run_folder import read_run
-from crispsim.bench.sensitivity import study_run
+from crispsim.bench.sensitivity import records_of, study_run
 from crispsim.cli.main import run_command as crispsim
 from crispsim.cli.sensitivity import print_study
 from crispsim.cli.terminal import Terminal
@@ -58,7 +58,7 @@ def test_no_number_is_cropped_whatever_the_width(width, name, folders):
         assert f"{conclusion.a} < {conclusion.b}" in text
         for span in (conclusion.one_at_a_time, conclusion.all_at_once):
             assert f"{span.least:.2f}x" in words and f"{span.greatest:.2f}x" in words
-    for record in study.records():
+    for record in records_of(study):
         assert f"{record['energy_uj'] / 1000:#.4g}" in words
         if record["arch"] != "dense":
             assert f"{record['energy_gain']:.2f}x" in words
@@ -95,7 +95,7 @@ def test_the_items_with_most_effect_come_first(folders):
     changes: dict[str, float] = {}
     for item in study.items:
         for arch, energies in study.energies.items():
-            own = [r["energy_uj"] for r in study.records() if (r["item"], r["arch"]) == (item.name, arch)]
+            own = [r["energy_uj"] for r in records_of(study) if (r["item"], r["arch"]) == (item.name, arch)]
             change = (max(own) - min(own)) / study.at(energies)
             changes[item.name] = max(changes.get(item.name, 0), change)
     lines = printed(folders["base"], 200).partition("One item at a time")[2].splitlines()

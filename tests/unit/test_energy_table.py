@@ -1,12 +1,13 @@
 """Energy tables: every shipped figure is a row or has a source; files of one's own; what is refused, and how."""
 
 import csv
+from dataclasses import replace
 from importlib import resources
 
 import pytest
 
-from crispsim.sim import InputError, Layer, simulate
-from crispsim.sim.energy import FIGURES, EnergyModel, load_table, table_names
+from crispsim.sim import ARCHITECTURES, InputError, Layer, simulate
+from crispsim.sim.energy import FIGURES, EnergyModel, Figure, load_table, table_names
 from crispsim.sim.machine import Machine
 
 HEAD = 'node_nm = 45\ncell_type = "itrs-lstp"\ntemperature_k = 300\n\n[figures]\n'
@@ -139,10 +140,10 @@ def test_every_figure_has_a_unit_and_is_used_by_some_machine():
     used = set()
     for table in table_names():
         for changes in ({}, {"rf.sums": "flip-flops"}, {"operand_bits": 16}, {"sum_bits": 8}, {"sum_bits": 16}):
-            for buffered in (False, True):
+            for arch in ("crisp-stc", "dstc"):
                 if changes != {"operand_bits": 16} or table != "sparseloop":
                     machine = Machine.load("edge", changes)
-                    model = EnergyModel.of(machine, accumulation_buffer=buffered, table=table)
+                    model = EnergyModel.of(machine, ARCHITECTURES[arch], table)
                     used |= {known.name for known in model.figures()}
     assert used == {name for name in FIGURES if name != "mac_16"}  # no shipped table has a MAC of 16 bits
     assert {unit for unit, _ in FIGURES.values()} == {"pJ/op", "pJ/bit", "pJ/B"}
@@ -154,3 +155,38 @@ def test_without_a_table_there_is_no_energy():
     assert results.total("stc").energy is None
     assert "energy_uj" not in results.total("stc").record()
     assert results.warnings() == []
+
+
+@pytest.mark.parametrize("changes", [{}, {"rf.sums": "flip-flops"}, {"rf.holds": "sums"}, {"operand_bits": 16}])
+@pytest.mark.parametrize("arch", ["crisp-stc", "dstc"])
+def test_a_term_names_all_that_it_may_cost(arch, changes):
+    """Each figure that is doubled, or array, changes the terms that name it, and no others."""
+    machine = Machine.load("edge", changes)
+    table = load_table("horowitz45")
+    model = EnergyModel.of(machine, ARCHITECTURES[arch], table)
+    own = {(term.part, term.count): term for term in model.terms}
+
+    def changed(table, memories=model.memories):
+        other = EnergyModel(machine=machine, architecture=ARCHITECTURES[arch], table=table, memories=memories)
+        return {(term.part, term.count) for term in other.terms if term.pj != own[term.part, term.count].pj}
+
+    for name in FIGURES:
+        pj = 2 * table.figures[name].pj if name in table.figures else 1000.0
+        figures = {**table.figures, name: Figure(name=name, pj=pj, kind="guess", source="s")}
+        assert changed(replace(table, figures=figures)) == {key for key, term in own.items() if name in term.figures}
+    for place, memory in enumerate(model.memories):
+        for other in (
+            replace(memory.sram, read_pj=2 * memory.sram.read_pj, write_pj=2 * memory.sram.write_pj),
+            replace(memory.sram, leakage_mw=2 * memory.sram.leakage_mw),
+        ):
+            memories = [*model.memories]
+            memories[place] = replace(memory, sram=other)
+            found = changed(table, tuple(memories))
+            named = {key for key, term in own.items() if memory.part in term.memories}
+            leaks = other.leakage_mw != memory.sram.leakage_mw
+            assert found == {key for key in named if (key == ("leakage", "cycles")) == leaks}
+    assert {term.count: term.units for term in model.terms if term.units > 1} == {
+        count: machine.operand_bits if count == "mux2_selections" else 8
+        for (_, count), term in own.items()
+        if term.figures in (("mux2_bit",), ("register_bit",))
+    }

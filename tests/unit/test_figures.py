@@ -9,20 +9,23 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from crispsim.bench.figures import drawing, energy, metadata, paper_study, roofline, speedup, stalls
-from crispsim.bench.figures.collection import FigureKind, read_table, write_figure
-from crispsim.bench.figures.registry import FIGURES
-from crispsim.bench.figures.run import (
-    LONGEST,
-    NETWORK,
-    draw_roofline,
-    draw_run_energy,
-    draw_run_speedup,
-    draw_stalls,
-    lines_of,
-    svg_of,
-    with_roofs,
+from crispsim.bench.figures import (
+    drawing,
+    energy,
+    figure8_table,
+    metadata,
+    roofline,
+    run_energy,
+    run_speedup,
+    speedup,
+    stalls,
 )
+from crispsim.bench.figures.drawing import NETWORK, svg_of
+from crispsim.bench.figures.figure_kind import FigureKind, read_table, write_figure
+from crispsim.bench.figures.registry import FIGURES
+from crispsim.bench.figures.run_rows import LONGEST, lines_of
+from crispsim.bench.vocabulary import CAUSES as CAUSE_MEANINGS
+from crispsim.bench.vocabulary import PARTS as PART_LABELS
 from crispsim.sim import InputError, Layer, Machine, simulate
 
 SIZES = {"first": (64, 256, 20), "second": (32, 192, 12), "last": (48, 320, 7)}
@@ -44,7 +47,7 @@ def layers():
 @pytest.fixture(scope="module")
 def paper(layers):
     """The table of `speedup` and `energy`."""
-    return paper_study.collect(0.85, layers=layers, network="tiny", shown=["last", "first"])
+    return figure8_table.collect(0.85, layers=layers, network="tiny", shown=["last", "first"])
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +62,7 @@ def rows(results):
 
 @pytest.fixture(scope="module")
 def roofs(rows):
-    machine = Machine.load("edge")
-    own = machine.macs, machine.smem.read_bytes_per_cycle, machine.smem.write_bytes_per_cycle
-    return with_roofs(rows, dict.fromkeys(rows["arch"], own))
+    return roofline.collect(rows, dict.fromkeys(rows["arch"], Machine.load("edge")))
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ def tables(paper, rows, roofs):
         "speedup": paper,
         "energy": paper,
         "stalls": stalls.collect(rows),
-        "roofline": roofline.collect(roofs),
+        "roofline": roofs,
     }
 
 
@@ -122,7 +123,7 @@ def test_the_papers_table_is_what_simulate_says(paper, layers):
 
 def test_layers_are_chosen_by_their_work_unless_named(layers):
     many = [gemm(f"l{index}", 16, 64 + 64 * index, 4) for index in range(10)]
-    table = paper_study.collect(0.9, layers=many, network="tiny", archs=["dense", "stc"], energy=None)
+    table = figure8_table.collect(0.9, layers=many, network="tiny", archs=["dense", "stc"], energy=None)
     assert list(table["layer"].unique()) == [f"l{index}" for index in range(2, 10)] + ["network"]
     assert "energy_uj" not in table
     for shown, message in (
@@ -130,14 +131,14 @@ def test_layers_are_chosen_by_their_work_unless_named(layers):
         (["first", "first"], "--layer: 2 layers: must be at most 12, each once"),
     ):
         with pytest.raises(InputError, match=message):
-            paper_study.collect(layers=layers, network="tiny", shown=shown)
+            figure8_table.collect(layers=layers, network="tiny", shown=shown)
     with pytest.raises(InputError, match="layer 'network': the figure calls the whole network so"):
-        paper_study.collect(layers=[gemm("network", 16, 64, 4)], network="tiny")
+        figure8_table.collect(layers=[gemm("network", 16, 64, 4)], network="tiny")
 
 
 def test_progress_counts_all_runs_as_one(layers):
     told = []
-    paper_study.collect(
+    figure8_table.collect(
         layers=layers,
         network="t",
         archs=["dense", "stc"],
@@ -190,7 +191,7 @@ def test_folded_layers_add_up(layers, rows, results):
     own = twice.to_dataframe()
     for arch in twice.archs:
         of_arch = own[own["arch"] == arch].set_index("layer")
-        for column in ("cycles", "stall_smem_core_cycles", "energy_uj"):
+        for column in ("cycles", "stall_smem_core_cycles"):
             expected = 3 * of_arch.at["first", column] + of_arch.at["again", column]
             assert folded[0].sums[arch][column] == pytest.approx(expected)
         total = twice.total(arch)
@@ -230,9 +231,25 @@ def test_what_figures_say_is_in_their_tables(tables, results, paper):
     assert line.endswith(f"crisp-stc network {own[0]:.2f}x, layers {min(own[1:]):.2f}x to {max(own[1:]):.2f}x")
     assert len(energy.says(paper)) == 3  # the paper speaks of ResNet-50
     assert energy.says(paper.assign(network="resnet50"))[-1] == "paper, layers: crisp-stc up to 30x, stc up to 2x"
-    assert not paper_study.claims_apply(paper.assign(network="resnet50", requested_sparsity=0.95))
-    assert roofline.says(tables["roofline"])[0].startswith("dense: ")
-    assert "B = 64" in metadata.says(tables["metadata"])[0]
+    assert not figure8_table.claims_apply(paper.assign(network="resnet50", requested_sparsity=0.95))
+    rows = [row.row() for row in results.of("dstc")]
+    shares = [row["macs_issued"] / (256 * row["cycles"]) for row in rows]
+    intensities = [row["macs_issued"] / (row["smem_read_bytes"] + row["smem_write_bytes"]) for row in rows]
+    assert roofline.says(tables["roofline"])[2] == (
+        f"dstc: {sum(share >= 0.9 for share in shares)} of 3 layers issue at least 90% of the peak's MACs, the median "
+        f"{sorted(shares)[1]:.1%}; {sorted(intensities)[1]:.2f} MACs a byte in the median"
+    )
+    own = tables["metadata"].query("block == 64")
+    ratios = {name: own.loc[own["format"] == name, "over_crisp"] for name in ("CSR", "ELLPACK")}
+    crisp = own[own["format"] == "CRISP"].iloc[0]
+    assert metadata.says(tables["metadata"]) == [
+        *(
+            f"{name}: {min(found):.1f} to {max(found):.1f} times CRISP's metadata at B = 64, as assumed (paper: about "
+            f"{paper})"
+            for (name, found), paper in zip(ratios.items(), (5, 7), strict=True)
+        ),
+        f"CRISP: {crisp['metadata_bits'] / 8192:.1f} KiB for {crisp['stored_values']:,} values at B = 64",
+    ]
 
 
 # --- pictures ---
@@ -260,7 +277,7 @@ def test_bars_of_energy_stand_on_one_and_stack_up(paper, drawn):
     for axes, nm in zip(parts, ("1:4", "2:4", "3:4"), strict=True):
         ends = [0.0] * 6
         for container, part in zip(axes.containers, PARTS, strict=True):
-            assert container.get_label() == part
+            assert container.get_label() == PART_LABELS[part][0]
             ends = [end + patch.get_width() for end, patch in zip(ends, container, strict=True)]
         network = [("dense", 64), ("stc", 64), ("dstc", 64), *(("crisp-stc", block) for block in (16, 32, 64))]
         own = [cells.loc[nm, block, "network", arch] for arch, block in network]
@@ -274,10 +291,32 @@ def test_the_papers_ranges_are_drawn_where_they_apply(paper, tmp_path):
     said = svg_of(speedup.draw, own.assign(network="resnet50"))
     for label in ("paper, crisp-stc, 80% to 90% pruned", "paper, dstc, early layers", "paper, stc, at most"):
         assert label in said
+    assert "paper" not in svg_of(energy.draw, own)
+    said = svg_of(energy.draw, own.assign(network="resnet50"))
+    for label in ("paper, crisp-stc, up to 30×", "paper, stc, up to 2×"):
+        assert label in said
+
+
+def test_bars_and_marks_of_metadata_are_the_table(tables, drawn):
+    table = tables["metadata"]
+    (axes,) = drawn(metadata.draw, table).axes
+    bars = {}
+    for container in axes.containers:
+        (bar,) = container
+        block = int(container.get_label().removeprefix("B = "))
+        bars.setdefault(block, []).append((bar.get_y(), bar.get_width()))
+    marks = [line.get_xdata()[0] for line in axes.lines]
+    for block, own in table.groupby("block"):
+        places, widths = zip(*sorted(bars[block]), strict=True)
+        assert list(widths) == pytest.approx(list(own["metadata_kib"]))  # from the top as in the table
+        assert len(set(places)) == len(own)
+    named = table[table["paper"] > 0]
+    crisp = table[table["format"] == "CRISP"].set_index("block")["metadata_kib"]
+    assert sorted(marks) == pytest.approx(sorted(named["paper"] * crisp.loc[named["block"]].to_numpy()))
 
 
 def test_stalls_fill_the_bar(rows, drawn, results):
-    figure = drawn(draw_stalls, rows)
+    figure = drawn(stalls.draw, rows)
     assert [axes.get_title("left") for axes in figure.axes] == results.archs
     for axes, arch in zip(figure.axes, results.archs, strict=True):
         widths = [[patch.get_width() for patch in container] for container in axes.containers]
@@ -288,7 +327,7 @@ def test_stalls_fill_the_bar(rows, drawn, results):
 
 
 def test_points_lie_below_the_roofs(roofs, drawn):
-    figure = drawn(draw_roofline, roofs)
+    figure = drawn(roofline.draw, roofs)
     (axes,) = figure.axes
     lines = {line.get_label(): line for line in axes.lines}
     assert {"128 B/cycle, both SMEM ports", "64 B/cycle, read port"} < set(lines)
@@ -301,22 +340,21 @@ def test_points_lie_below_the_roofs(roofs, drawn):
 
 
 def test_machines_of_their_own_have_roofs_of_their_own(rows, drawn):
-    two = with_roofs(
-        rows, {"dense": (256, 64, 64), "stc": (256, 64, 64), "dstc": (128, 32, 32), "crisp-stc": (256, 64, 64)}
-    )
-    (axes,) = drawn(draw_roofline, two).axes
+    own = Machine.load("edge", {"core.count": 2, "smem.bytes_per_cycle": 32})
+    two = roofline.collect(rows, dict.fromkeys(rows["arch"], Machine.load("edge")) | {"dstc": own})
+    (axes,) = drawn(roofline.draw, two).axes
     labels = [line.get_label() for line in axes.lines]
     assert "128 B/cycle, both SMEM ports (dense, stc, crisp-stc)" in labels
     assert "32 B/cycle, read port (dstc)" in labels
 
 
 def test_a_runs_speedups_and_energies(rows, drawn, results):
-    (axes,) = drawn(draw_run_speedup, rows).axes
+    (axes,) = drawn(run_speedup.draw, rows).axes
     lines = {line.get_label().partition(",")[0]: line for line in axes.lines}
     for arch in results.archs[1:]:
         values = [*rows.loc[rows["arch"] == arch, "speedup"], results.total(arch).speedup]
         assert list(lines[arch].get_xdata()) == pytest.approx(values)
-    (axes,) = drawn(draw_run_energy, rows).axes
+    (axes,) = drawn(run_energy.draw, rows).axes
     for index, arch in enumerate(results.archs):
         own = rows[rows["arch"] == arch]
         spent, macs = ((own[column] * own["calls"]).sum() for column in ("energy_uj", "macs_dense"))
@@ -344,27 +382,37 @@ def test_pictures_are_whole_and_alike_every_time(name, tables, tmp_path):
         assert path.read_bytes() == other.read_bytes()
 
     root = ElementTree.parse(files[1]).getroot()
-    texts = " ".join("".join(node.itertext()) for node in root.iter("{http://www.w3.org/2000/svg}text"))
-    shown = table["format"] if name == "metadata" else table["arch"]
-    assert all(word in texts for word in shown if name not in ("speedup",) or word != "dense")
+    texts = {"".join(node.itertext()) for node in root.iter("{http://www.w3.org/2000/svg}text")}
+    crisp = {f"crisp-stc, B = {block}" for block in (16, 32, 64)}
+    assert (
+        texts
+        >= {
+            "metadata": set(table.get("format", ())) | {"B = 16", "B = 32", "B = 64"},
+            "speedup": {"stc", "dstc", "1:4", "2:4", "3:4", "network", *crisp},
+            "energy": {"dense", "stc", "dstc", "network", *crisp, *(label for label, _ in PART_LABELS.values())},
+            "stalls": {"dense", "stc", "dstc", "crisp-stc", "network", *CAUSE_MEANINGS},
+            "roofline": {f"{arch}, 3 layers" for arch in ("dense", "stc", "dstc", "crisp-stc")},
+        }[name]
+    )
     assert b"<dc:date>" not in files[1].read_bytes()
     pixels = imread(files[2])
     assert pixels.shape[1] == 1400
     assert len({tuple(pixel) for pixel in pixels[::7, ::7].reshape(-1, pixels.shape[2])}) > 5
 
 
-@pytest.mark.parametrize("draw", [draw_stalls, draw_run_speedup, draw_run_energy, draw_roofline])
-def test_odd_names_can_be_drawn(draw, roofs):
+@pytest.mark.parametrize("draw", [stalls.draw, run_speedup.draw, run_energy.draw, roofline.draw])
+def test_odd_names_can_be_drawn(draw, rows, roofs):
     pytest.importorskip("matplotlib")
     names = {"first": "$x_1$ <script>", "second": "a--b & 层\x07", "last": "x" * 90}
-    own = roofs.assign(layer=roofs["layer"].replace(names), arch=roofs["arch"].replace({"stc": "my $arch$ --"}))
+    own = rows.assign(**{name: roofs[name] for name in roofline.ROOFS})
+    own = own.assign(layer=own["layer"].replace(names), arch=own["arch"].replace({"stc": "my $arch$ --"}))
     ElementTree.fromstring(svg_of(draw, own))
     one = own[own["arch"] == "dense"]
     ElementTree.fromstring(svg_of(draw, one))
 
 
 def test_looks_differ_in_lightness_or_hatch():
-    for looks in (drawing.CAUSES, drawing.PARTS, drawing.looks_of(["dense", "stc", "dstc", "crisp-stc"])):
+    for looks in (drawing.CAUSE_LOOKS, drawing.PART_LOOKS, drawing.looks_of(["dense", "stc", "dstc", "crisp-stc"])):
         for one, two in itertools.combinations(looks.values(), 2):
             assert one.hatch != two.hatch or abs(_lightness(one.colour) - _lightness(two.colour)) > 0.08, (one, two)
     assert len(set(drawing.looks_of(["a", "b", "c", "d", "stc"]).values())) == 5
@@ -407,6 +455,8 @@ def put(row, column, value):
         ("energy", put(4, "arch", "stc"), "2 rows of 1:4, block 16, layer first, stc: must be one"),
         ("speedup", lambda t: t.drop(index=t.index[t["arch"] != "dense"]), "no architecture beside"),
         ("metadata", lambda t: t.assign(metadata_kib=0), "no format takes any metadata"),
+        ("roofline", lambda t: t.assign(macs_issued=0), "no layer issues a MAC"),
+        ("stalls", lambda t: t.assign(**{f"{cause}_core_cycles": 0 for cause in CAUSES}), "row 2: no core-cycles"),
     ],
 )  # fmt: skip
 def test_a_table_that_cannot_be_drawn_is_said(name, change, message, tables, tmp_path):
@@ -470,5 +520,5 @@ def test_a_folder_that_cannot_be_written_is_said(tables, tmp_path):
 def test_without_matplotlib_the_line_says_how_to_get_it(rows, monkeypatch, tmp_path):
     monkeypatch.setattr(drawing.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'crispsim\[plot\]'"):
-        draw_stalls(rows, tmp_path / "x.svg")
+        stalls.draw(rows, tmp_path / "x.svg")
     assert not [*tmp_path.iterdir()]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ...sim.archs import BASELINE
-from .drawing import INK, Look, label_of, looks_of
-from .paper_study import BLOCKED, NETWORK, shown_bars
+from .drawing import INK, NETWORK, Look, label_of, looks_of
+from .figure8_table import BLOCKED, shown_bars
 from .records import Record, values_of
 
 if TYPE_CHECKING:

@@ -64,9 +64,11 @@ def write_figure(kind: FigureKind, table: pd.DataFrame, folder: Path) -> list[Pa
     Raises
     ------
     InputError
-        The folder cannot be written, matplotlib is not installed, or as the figure's `draw`.
+        The folder cannot be written, the table lacks what the figure needs, or matplotlib is not installed.
     """
     check_target(kind, folder)
+    if problems := kind.lacks(table):
+        raise InputError(*(f"figure {kind.name}: {lack}" for lack in problems))
     with whole_folder(folder, [path.name for path in kind.files(folder)]) as staging:
         for file in kind.files(staging):
             if file.suffix == ".csv":

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from ...sim import ArchSpec, InputError, Layer, read_layers, shipped_layers, simulate
 from ...sim.archs import BASELINE
 from ...sim.tasks import Progress
-from .drawing import PARTS
+from ..vocabulary import PART_COLUMNS
+from .drawing import NETWORK
 from .records import Record, records_of, sums_of, values_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ PATTERNS = ("1:4", "2:4", "3:4")
 BLOCKS = (16, 32, 64)
 ARCHS = (BASELINE, "stc", "dstc", "crisp-stc")
 BLOCKED = "crisp-stc"  # shown with every block; the others beside the largest
-NETWORK = "network"
 RESNET50 = "resnet50"
 RESNET50_LAYERS = (
     "layer1.0.conv3", "layer1.0.conv2", "layer2.1.conv3", "layer2.1.conv2", "layer3.1.conv1", "layer3.1.conv2",
@@ -40,7 +40,7 @@ CLAIMED_STC = 2  # at most, speedup and energy
 CLAIMED_DSTC = (3, 8)  # speedup of early layers
 CLAIMED_ENERGY = 30  # at most, crisp-stc
 
-ENERGIES = ("energy_uj", *(f"{part}_uj" for part in PARTS))
+ENERGIES = ("energy_uj", *PART_COLUMNS.values())
 TEXT = ("network", "nm", "layer", "sizes", "arch")
 NUMBERS = ("requested_sparsity", "block", "weight_sparsity", "macs_dense", "cycles", "speedup")
 

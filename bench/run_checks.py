@@ -1,0 +1,184 @@
+"""What a run's folder must hold, looked at once, when it is read: whoever has a `RunFolder` can rely on all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, Field, ValidationError
+
+from ..sim import InputError, Machine, Total
+from ..sim.machine import flatten
+from ..sim.result import CAUSE_COLUMNS, ENERGY_COLUMNS, columns_of
+
+if TYPE_CHECKING:
+    import pandas
+
+TEXT_COLUMNS = ("layer", "arch", "mode", "mask", "nm", "block", "note", "sram_origin")
+
+_MAY_BE_EMPTY = "requested_sparsity"
+_POSITIVE = ("calls", "s", "k", "p", "groups", "macs_dense", "cycles", "latency_us", "speedup")
+_TOTALS = tuple(f.name for f in fields(Total) if f.name not in ("arch", "core_cycles", "energy", "energy_ratios"))
+_ENERGY_TOTALS = tuple(name for name in ENERGY_COLUMNS if name not in TEXT_COLUMNS)
+
+
+class _Part(BaseModel, frozen=True, strict=True, extra="allow", allow_inf_nan=False):
+    """A table of summary.json or config.toml; what else stands there is no matter."""
+
+
+class _Input(_Part, frozen=True):
+    path: str
+
+
+class _Arch(_Part, frozen=True):
+    name: str
+    arch: str
+    masks: str
+    machine: Machine
+
+
+class _Config(_Part, frozen=True):
+    command: str
+    seed: int
+    energy: dict[str, Any]
+    versions: dict[str, str]
+    options: dict[str, Any]
+    input: list[_Input]
+    arch: Annotated[list[_Arch], Field(min_length=1)]
+
+
+class _Figure(_Part, frozen=True):
+    name: str
+    pj: float
+    unit: str
+    kind: str
+    source: str
+
+
+class _Cost(_Part, frozen=True):
+    part: str
+    count: str
+    pj: float
+    source: str
+
+
+class _Memory(_Part, frozen=True):
+    part: str
+    count: int
+    size_bytes: int
+    word_bits: int
+    banks: int
+    ports: str
+    read_pj: float
+    write_pj: float
+    leakage_mw: float
+    area_mm2: float
+    access_ns: float | None
+    cycle_ns: float | None
+    origin: str
+    source: str
+
+
+class _Energy(_Part, frozen=True):
+    table: str
+    summary: str
+    node_nm: float
+    figures: list[_Figure]
+    pj_per_count: dict[str, list[_Cost]]
+    memories: dict[str, list[_Memory]]
+    area_mm2: dict[str, dict[str, float]]
+    clock_notes: list[str]
+    left_out: list[str]
+
+
+class _Summary(_Part, frozen=True):
+    command: str
+    versions: dict[str, str]
+    memory: str
+    seed: int
+    options: dict[str, Any]
+    totals_are: str
+    totals: dict[str, dict[str, Any]]
+    energy: _Energy | None
+    warnings: list[str]
+    dense_by_rule: dict[str, str]
+    without_blocks: dict[str, str]
+    notices: list[str]
+
+
+def check_run(folder: Path, rows: pandas.DataFrame, summary: object, config: object) -> None:
+    """Look at the content of a run's three files.
+
+    Raises
+    ------
+    InputError
+        A column, total or setting is missing or not what it must be, a machine cannot be loaded, or the files name
+        different architectures.
+    """
+    for problem in _problems(rows, summary, config):
+        raise InputError(f"{folder}: not a run's folder: {problem}; if an earlier version wrote it, run it again")
+
+
+def _problems(rows: pandas.DataFrame, summary: Any, config: Any) -> Iterator[str]:
+    """What is wrong, each only looked for when nothing was before it."""
+    yield from _shape_of("summary.json", _Summary, summary)
+    yield from _shape_of("config.toml", _Config, config)
+    yield from _columns(rows, with_energy=summary["energy"] is not None)
+    found = {
+        "results.csv": list(dict.fromkeys(rows["arch"])),
+        "config.toml": [arch["name"] for arch in config["arch"]],
+        "summary.json": list(summary["totals"]),
+    }
+    if energy := summary["energy"]:
+        for key in ("memories", "area_mm2", "pj_per_count"):
+            found[f"summary.json: energy.{key}"] = list(energy[key])
+    for place, names in found.items():
+        if names != found["config.toml"]:
+            yield f"{place} is of {', '.join(names) or 'none'}, config.toml of {', '.join(found['config.toml'])}"
+    yield from _totals(summary)
+
+
+def _shape_of(file: str, model: type[_Part], content: object) -> Iterator[str]:
+    try:
+        model.model_validate(content)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(map(str, problem["loc"]))
+        rule = problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
+        rule = "is missing" if problem["type"] == "missing" else " ".join(rule.split())
+        yield f"{file}: {f'{place}: ' if place else ''}{rule[:200]}"
+
+
+def _columns(rows: pandas.DataFrame, *, with_energy: bool) -> Iterator[str]:
+    """All columns of such a run, numbers where they must be."""
+    for name in columns_of(with_energy=with_energy):
+        if name not in rows.columns:
+            yield f"results.csv: column {name!r} is missing"
+        if name in TEXT_COLUMNS:
+            continue
+        values = rows[name]
+        if values.dtype.kind not in "iuf" or not (name == _MAY_BE_EMPTY or np.isfinite(values).all()):
+            yield f"results.csv: column {name!r}: must hold numbers only"
+        if name in _POSITIVE and np.min(values.to_numpy()) <= 0:
+            yield f"results.csv: column {name!r}: must be {'at least 1' if values.dtype.kind in 'iu' else 'above 0'}"
+    if not with_energy and ENERGY_COLUMNS[0] in rows.columns:
+        yield "results.csv has energies, summary.json: energy is null"
+    if (np.sum(rows[list(CAUSE_COLUMNS.values())].to_numpy(), axis=1) < 1).any():
+        yield "results.csv: core-cycles must be at least 1"
+
+
+def _totals(summary: Any) -> Iterator[str]:
+    """All totals of such a run, as numbers."""
+    needed = [*_TOTALS, *(f"core_cycles.{cause}" for cause in CAUSE_COLUMNS)]
+    needed += _ENERGY_TOTALS if summary["energy"] else ()
+    for arch, total in summary["totals"].items():
+        flat = flatten(total)
+        for key in needed:
+            value = flat.get(key)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+                yield f"summary.json: totals.{arch}.{key}: must be a number"
+            elif key in _POSITIVE and value <= 0:
+                yield f"summary.json: totals.{arch}.{key}: must be above 0"
