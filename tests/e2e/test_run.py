@@ -375,3 +375,63 @@ def test_interrupted_runs_leave_nothing_and_say_130(tmp_path):
     assert process.returncode == 130
     assert errors.decode().splitlines()[-1] == "crispsim: interrupted; nothing was written"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["long.csv"]
+
+
+def test_energy_in_the_table_the_summary_and_the_rows(small, tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = ["run", "--layer-csv", str(small), "--block", "32", "--sparsity", "0.75", "--out", str(out)]
+    assert crispsim(arguments) == 0
+    text = capsys.readouterr().out
+    summary = json.loads((out / "summary.json").read_text())
+    for total in summary["totals"].values():
+        assert f"{total['energy_uj'] / 1000:,.4g}" in text
+        assert f"{total['energy_gain']:.2f}x" in text
+    assert "energy: table horowitz45 (45 nm)" in text
+    for row in read_csv(out / "results.csv"):
+        terms = summary["energy"]["pj_per_count"][row["arch"]]
+        for part in ("mac", "select", "rf", "accumulator", "smem", "metadata", "leakage"):
+            own = sum(float(row[term["count"]]) * term["pj"] for term in terms if term["part"] == part)
+            assert float(row[f"{part}_uj"]) == pytest.approx(own / 1e6, rel=1e-12)
+    table = tomllib.loads((out / "config.toml").read_text())["energy"]
+    assert (table["table"], table["node_nm"]) == ("horowitz45", 45)
+    assert table["figures"]["multiply_8"]["pj"] == 0.2
+
+
+def test_without_energy_its_columns_and_rows_are_absent(small, tmp_path, capsys):
+    out = tmp_path / "out"
+    odd = ["--set", "smem.banks=7", "--set", "rf.bytes=900"]  # memories that no source knows
+    assert (
+        crispsim(["run", "--layer-csv", str(small), "--block", "32", "--energy", "none", *odd, "--out", str(out)]) == 0
+    )
+    captured = capsys.readouterr()
+    assert not [line for line in captured.out.splitlines() if "energy" in line and not line.startswith("wrote")]
+    assert not [name for name in read_csv(out / "results.csv")[0] if "uj" in name or "watt" in name]
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["energy"] is None
+    assert "energy_uj" not in summary["totals"]["dense"]
+    assert tomllib.loads((out / "config.toml").read_text())["energy"] == {"table": "none"}
+
+
+def test_an_sram_that_cannot_make_the_clock_gets_its_warning(small, tmp_path, capsys):
+    out = tmp_path / "out"
+    wide = ["--set", "smem.bytes_per_cycle=256", "--arch", "stc"]
+    assert crispsim(["run", "--layer-csv", str(small), "--block", "32", *wide, "--out", str(out)]) == 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning:")]
+    assert "smem: 16 banks of 128-bit words (1rw) cannot make the clock" in line
+    assert json.loads((out / "summary.json").read_text())["warnings"] == [line.removeprefix("warning: ")]
+
+
+def test_an_interpolated_memory_is_marked_everywhere(small, tmp_path, capsys):
+    out = tmp_path / "out"
+    between = ["--set", "smem.capacity_bytes=300000", "--arch", "stc"]
+    assert crispsim(["run", "--layer-csv", str(small), "--block", "32", *between, "--out", str(out)]) == 0
+    assert "interpolated: smem of 300000 B, 16 x 128 bit" in capsys.readouterr().out
+    assert {row["sram_origin"] for row in read_csv(out / "results.csv")} == {"interpolated"}
+    smem, rf = json.loads((out / "summary.json").read_text())["energy"]["memories"]["stc"]
+    assert (smem["origin"], smem["cycle_ns"], rf["origin"]) == ("interpolated", None, "table")
+
+
+def test_a_folder_of_a_shipped_tables_name_is_not_in_its_way(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert crispsim(["run", "--layer-csv", "bert_base", "--arch", "dense", "--quiet", "--out", "bert_base"]) == 0

@@ -136,6 +136,39 @@ def test_unknown_names_and_missing_figures_are_refused(tmp_path):
         simulate([LAYER], "dense", machine=Machine.load("edge", {"operand_bits": 16}), energy="sparseloop")
 
 
+def test_a_mac_of_ones_own_is_of_its_operands(tmp_path):
+    path = tmp_path / "mine.toml"
+    macs = "".join(f'mac_{bits} = {{ pj = {bits}, kind = "tool", source = "s" }}\n' for bits in (8, 16))
+    path.write_text(HEAD + macs + 'mux2_bit = { pj = 1, kind = "tool", source = "s" }\n')
+    for bits in (8, 16):
+        machine = Machine.load("edge", {"operand_bits": bits})
+        model = EnergyModel.of(machine, ARCHITECTURES["dense"], path)
+        assert [figure.name for figure in model.figures()] == [f"mac_{bits}", "mux2_bit"]
+        assert model.terms[0].pj == bits
+
+
+def test_only_figures_that_cost_something_are_listed():
+    registers = Machine.load("paper")
+    for arch, listed in (
+        ("dense", {"smem_read_byte", "rf_read_byte"}),
+        ("dstc", {"smem_read_byte", "buffer_read_byte"}),
+    ):
+        names = {figure.name for figure in EnergyModel.of(registers, ARCHITECTURES[arch], "sparseloop").figures()}
+        assert {name for name in names if name.endswith("read_byte")} == listed | {"metadata_read_byte"}
+        assert "register_bit" in names
+
+
+@pytest.mark.parametrize(
+    ("origins", "worst"),
+    [(("live", "table"), "live"), (("live", "interpolated"), "interpolated"), (("table", "table"), "table")],
+)
+def test_the_least_certain_of_its_memories_is_told(origins, worst):
+    model = EnergyModel.of(Machine.load(), ARCHITECTURES["dense"])
+    changed = zip(model.memories, origins, strict=True)
+    memories = tuple(replace(memory, sram=replace(memory.sram, origin=origin)) for memory, origin in changed)
+    assert replace(model, memories=memories).origin == worst
+
+
 def test_every_figure_has_a_unit_and_is_used_by_some_machine():
     used = set()
     for table in table_names():

@@ -206,6 +206,16 @@ def test_the_energies_are_what_the_code_makes(sparsity, nm, block):
     assert_committed(made, "energy-claims", sparsity=sparsity, nm=nm, block=block)
 
 
+def test_the_bound_is_over_all_that_dense_spends():
+    results = simulate(paper_claims.resnet50()[:3], ["dense", "stc", "crisp-stc"])
+    models = results.energy_models
+    spent = {t.count for t in models["dense"].terms if any(getattr(r.group, t.count) for r in results.of("dense"))}
+    assert spent == set(energy_claims.SHARED_COUNTS)
+    for arch in ("stc", "crisp-stc"):
+        own, dense = ({t.count: t.pj for t in models[name].terms} for name in (arch, "dense"))
+        assert own == dense
+
+
 def test_what_the_page_says_of_energy():
     claims = committed("energy-claims")
     for (name, sparsity), rows in claims.groupby(["table", "sparsity"]):
