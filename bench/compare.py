@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..sim import InputError
 from ..sim.energy import PARTS
 from ..sim.machine import flatten
@@ -27,11 +25,11 @@ if TYPE_CHECKING:
 SHAPE = ("s", "k", "p", "groups")
 PATTERN = ("nm", "block", "mask", "weight_sparsity", "activation_sparsity")
 
-# Columns of results.csv that are compared: those a run always has, those it may have, those of its energy.
-_NEEDED = ("cycles", *CAUSE_COLUMNS.values(), "smem_read_bytes", "smem_write_bytes")
-_MORE = (
-    "compute_bound_cycles", "smem_bound_cycles", "utilization", "macs_dense", "macs_effectual", "macs_issued",
-    "weight_bytes", "metadata_bytes", "activation_bytes", "rf_read_bytes", "rf_write_bytes", "accumulator_read_bytes",
+# Columns of results.csv that are compared: those of every run, and those of its energy.
+_COUNTS = (
+    "cycles", *CAUSE_COLUMNS.values(), "smem_read_bytes", "smem_write_bytes", "compute_bound_cycles",
+    "smem_bound_cycles", "utilization", "macs_dense", "macs_effectual", "macs_issued", "weight_bytes",
+    "metadata_bytes", "activation_bytes", "rf_read_bytes", "rf_write_bytes", "accumulator_read_bytes",
     "accumulator_write_bytes", "mux_selections", "mux2_selections", "popcount_adders", "crossbar_bits", "latency_us",
     "speedup",
 )  # fmt: skip
@@ -39,6 +37,9 @@ _ENERGY = (
     "energy_uj", *(f"{part}_uj" for part in PARTS), "edp_uj_us", "energy_gain", "tops_per_watt_dense",
     "tops_per_watt_effectual",
 )  # fmt: skip
+
+# Of those, what another pattern changes whatever the machine makes of it.
+_OF_PATTERN = ("macs_effectual", "tops_per_watt_effectual")
 
 _TOTALS = (
     "cycles", "latency_us", "speedup", "utilization", "macs_dense", "macs_effectual", "macs_issued",
@@ -85,8 +86,9 @@ class ArchComparison:
     layer, in the order of A and then those only in B, with the columns
 
     layer, arch_a, arch_b : names. in : "both", "a" or "b".
-    changed : whether anything compared differs. differs : columns of shape or pattern that differ, separated by
-    spaces; the cycles of such a layer are not comparable one to one.
+    changed : whether calls, shape or a number differs. pattern_only : whether nothing does but the pattern, with
+    macs_effectual and tops_per_watt_effectual, which follow from it alone. differs : columns of shape or pattern that
+    differ, separated by spaces; the cycles of such a layer are not comparable one to one.
     calls_a, calls_b, and NAME_a, NAME_b of every column of shape and pattern : as in results.csv.
     NAME_a, NAME_b, NAME_ratio : of every other column compared, of one call; ratio is B over A.
     cycles_change : B - A, of one call. CAUSE_share : the share of this change that the cause explains; the shares
@@ -108,16 +110,20 @@ class ArchComparison:
     @property
     def identical(self) -> bool:
         """Whether no result differs."""
-        return not any(self.layers["changed"]) and all(change.a == change.b for change in self.totals.values())
+        unlike = self.layers["changed"] | self.layers["pattern_only"]
+        return not any(unlike) and all(change.a == change.b for change in self.totals.values())
 
     def only_in(self, run: str) -> list[str]:
         """Names of the layers only in run "a" or "b"."""
         return list(self.layers.loc[self.layers["in"] == run, "layer"])
 
     def by_change(self) -> pandas.DataFrame:
-        """Layers of both runs: the largest change in the network's cycles first, then of its energy; unchanged last."""
+        """Layers of both runs: the largest change in the network's cycles first, then of its energy.
+
+        Those that changed in their pattern only come after them, unchanged ones last.
+        """
         both = self.layers[self.layers["in"] == "both"]
-        keys = {"_unchanged": ~both["changed"].astype(bool)}
+        keys = {f"_not_{name}": ~both[name] for name in ("changed", "pattern_only")}
         for name in ("cycles", "energy_uj"):
             if f"{name}_a" in both:
                 change = both[f"{name}_b"] * both["calls_b"] - both[f"{name}_a"] * both["calls_a"]
@@ -220,14 +226,12 @@ def compare_runs(a: RunFolder, b: RunFolder, pairs: Sequence[Pair] | None = None
     Raises
     ------
     InputError
-        The runs have no architecture in common, or one lacks a number that a run writes.
+        The runs have no architecture in common.
     """
     named = pairs is not None
     pairs = list(pairs) if pairs is not None else choose_pairs(a, b)
     without = [name for name, run in (("A", a), ("B", b)) if not run.has_energy]
-    measures = [*_NEEDED, *_shared(a, b, _MORE), *([] if without else _shared(a, b, _ENERGY))]
-    for run in (a, b):
-        _check_columns(run, measures)
+    measures = [*_COUNTS, *(() if without else _ENERGY)]
     lacks = f"{' and '.join(without)} {'were' if len(without) > 1 else 'was'} run without an energy table"
     return Comparison(
         a=a,
@@ -251,8 +255,8 @@ def compare_runs(a: RunFolder, b: RunFolder, pairs: Sequence[Pair] | None = None
 def json_of(comparison: Comparison) -> dict[str, Any]:
     """The comparison as JSON's own values; every layer of every architecture, None for what is not there."""
     return {
-        "a": {"path": str(comparison.a.path), "command": comparison.a.summary.get("command")},
-        "b": {"path": str(comparison.b.path), "command": comparison.b.summary.get("command")},
+        "a": {"path": str(comparison.a.path), "command": comparison.a.summary["command"]},
+        "b": {"path": str(comparison.b.path), "command": comparison.b.summary["command"]},
         "identical": comparison.identical,
         "configuration": [{"key": d.key, "a": d.a, "b": d.b, "archs": list(d.archs)} for d in comparison.configuration],
         "archs_only_in_a": comparison.only_a,
@@ -287,24 +291,6 @@ def write_csv(path: Path, comparison: Comparison) -> None:
         comparison.layers.to_csv(staged, index=False, lineterminator="\n")
 
 
-def _shared(a: RunFolder, b: RunFolder, names: Sequence[str]) -> list[str]:
-    return [name for name in names if name in a.rows.columns and name in b.rows.columns]
-
-
-def _check_columns(run: RunFolder, measures: Sequence[str]) -> None:
-    from pandas.api.types import is_numeric_dtype
-
-    for name in ("layer", "calls", *SHAPE, *PATTERN, *measures):
-        if name not in run.rows.columns:
-            raise InputError(f"{run.path / 'results.csv'}: column {name!r} is missing; not a run's results")
-        if name not in ("layer", "nm", "block", "mask"):
-            values = run.rows[name]
-            if not is_numeric_dtype(values) or not np.isfinite(values).all():
-                raise InputError(f"{run.path / 'results.csv'}: column {name!r}: must hold numbers only")
-    if min(run.rows["cycles"]) < 1 or min(run.rows[list(CAUSE_COLUMNS.values())].sum(axis=1)) < 1:
-        raise InputError(f"{run.path / 'results.csv'}: cycles and core-cycles must be at least 1")
-
-
 def _configuration(a: RunFolder, b: RunFolder, pairs: Sequence[Pair]) -> list[Difference]:
     figures = a.has_energy and b.has_energy  # else that one has none is all there is to say
     inputs = _differences(_inputs(a), _inputs(b))
@@ -332,44 +318,41 @@ def _differences(a: Mapping[str, object], b: Mapping[str, object]) -> list[Diffe
 def _settings(run: RunFolder, *, figures: bool) -> dict[str, object]:
     """The run's own settings, by dotted key."""
     config = run.config
-    settings: dict[str, object] = {"seed": config.get("seed")}
-    settings |= flatten({name: config.get(name, {}) for name in ("options", "versions")})
+    settings: dict[str, object] = {"seed": config["seed"]}
+    settings |= flatten({name: config[name] for name in ("options", "versions")})
     settings |= {name: run.summary.get(name) for name in ("dram", "memory")}
-    energy = flatten({"energy": config.get("energy", {"table": "none"})})
-    told = (key for key in energy if figures and not key.endswith((".source", ".kind")))
-    return settings | {key: energy[key] for key in ("energy.table", *told)}
+    energy = flatten({"energy": config["energy"]})
+    told = (key for key in energy if key == "energy.table" or (figures and not key.endswith((".source", ".kind"))))
+    return settings | {key: energy[key] for key in told}
 
 
 def _inputs(run: RunFolder) -> dict[str, object]:
     """Path and hash of every file it read, in the order of config.toml."""
-    files = enumerate(run.config.get("input", []), start=1)
+    files = enumerate(run.config["input"], start=1)
     return {f"input {place}.{name}": file.get(name) for place, file in files for name in ("path", "sha256")}
 
 
 def _arch_settings(run: RunFolder, name: str, *, figures: bool) -> dict[str, object]:
     """An architecture's settings: what it is, its masks, every machine field, what its memories cost."""
     arch = next(arch for arch in run.config["arch"] if arch["name"] == name)
-    memories = (run.summary.get("energy") or {}).get("memories", {}).get(name, []) if figures else []
+    memories = run.summary["energy"]["memories"][name] if figures else []
     return {
-        "arch": arch.get("arch"),
-        "masks": arch.get("masks"),
-        **flatten({"machine": arch.get("machine", {})}),
-        **{f"memory.{part['part']}.{field}": part.get(field) for part in memories for field in _MEMORY_FIELDS},
+        "arch": arch["arch"],
+        "masks": arch["masks"],
+        **flatten({"machine": arch["machine"]}),
+        **{f"memory.{part['part']}.{field}": part[field] for part in memories for field in _MEMORY_FIELDS},
     }
 
 
 def _totals(a: RunFolder, b: RunFolder, pair: Pair, *, energy: bool) -> dict[str, Change]:
-    """Totals of the two, those that both have."""
-    totals = []
-    for run, name in zip((a, b), pair, strict=True):
-        flat = flatten(run.summary["totals"][name])
-        wrong = [key for key in ("cycles", "latency_us") if not isinstance(flat.get(key), int | float)]
-        if wrong:
-            raise InputError(f"{run.path / 'summary.json'}: totals of {name}: {wrong[0]!r} must be a number")
-        totals.append(flat)
-    names = [*_TOTALS, *(f"core_cycles.{cause}" for cause in CAUSE_COLUMNS), *(_ENERGY if energy else ())]
-    both = [name for name in names if all(isinstance(flat.get(name), int | float) for flat in totals)]
-    return {name: Change(a=totals[0][name], b=totals[1][name]) for name in both}
+    """Totals of the two."""
+    one, other = _total_of(a, pair[0]), _total_of(b, pair[1])
+    names = (*_TOTALS, *(f"core_cycles.{cause}" for cause in CAUSE_COLUMNS), *(_ENERGY if energy else ()))
+    return {name: Change(a=one[name], b=other[name]) for name in names}
+
+
+def _total_of(run: RunFolder, arch: str) -> dict[str, Any]:
+    return flatten(run.summary["totals"][arch])
 
 
 def _layers(a: RunFolder, b: RunFolder, pair: Pair, measures: Sequence[str]) -> pandas.DataFrame:
@@ -383,12 +366,13 @@ def _layers(a: RunFolder, b: RunFolder, pair: Pair, measures: Sequence[str]) -> 
         record |= {f"{name}_b": other[name] for name in compared if other}
         if one and other:
             unlike = [name for name in compared if one[name] != other[name]]
-            record |= {"in": "both", "changed": bool(unlike)}
+            changed = any(name not in PATTERN and name not in _OF_PATTERN for name in unlike)
+            record |= {"in": "both", "changed": changed, "pattern_only": bool(unlike) and not changed}
             record["differs"] = " ".join(name for name in unlike if name in SHAPE or name in PATTERN)
             record |= {f"{name}_ratio": Change(a=one[name], b=other[name]).ratio for name in measures}
             record |= _split(one, other)
         else:
-            record |= {"in": "a" if one else "b", "changed": True, "differs": ""}
+            record |= {"in": "a" if one else "b", "changed": True, "pattern_only": False, "differs": ""}
         records.append(record)
     return _table(records, measures)
 
@@ -428,13 +412,13 @@ def _table(records: Sequence[dict[str, Any]], measures: Sequence[str]) -> pandas
     table = pandas.DataFrame({name: [record.get(name) for record in records] for name in _columns(measures)})
     for name in table.columns:
         values = [record.get(name) for record in records if record.get(name) is not None]
-        if name != "changed" and values and all(isinstance(value, int) for value in values):
+        if name not in ("changed", "pattern_only") and values and all(isinstance(value, int) for value in values):
             table[name] = pandas.array([record.get(name) for record in records], dtype="Int64")
     return table
 
 
 def _columns(measures: Sequence[str]) -> Iterator[str]:
-    yield from ("layer", "arch_a", "arch_b", "in", "changed", "differs")
+    yield from ("layer", "arch_a", "arch_b", "in", "changed", "pattern_only", "differs")
     for name in ("calls", *SHAPE, *PATTERN):
         yield from (f"{name}_a", f"{name}_b")
     for name in measures:

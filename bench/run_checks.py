@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import math
+import tomllib
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +23,21 @@ if TYPE_CHECKING:
 TEXT_COLUMNS = ("layer", "arch", "mode", "mask", "nm", "block", "note", "sram_origin")
 
 _MAY_BE_EMPTY = "requested_sparsity"
+# What pydantic calls a problem, in words that name no type of Python.
+_RULES = {
+    "missing": "is missing",
+    "extra_forbidden": "there is no such field",
+    "too_short": "must not be empty",
+    "finite_number": "must be finite",
+    **dict.fromkeys(("dict_type", "model_type"), "must be a table"),
+    "list_type": "must be a list",
+    "string_type": "must be text",
+    **dict.fromkeys(("int_type", "int_from_float"), "must be a whole number"),
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+}
+# Totals that the rows must add up to, and how nearly, relative to the larger.
+_SUMS = {"cycles": 0.0, "energy_uj": 1e-9}
 _POSITIVE = ("calls", "s", "k", "p", "groups", "macs_dense", "cycles", "latency_us", "speedup")
 _TOTALS = tuple(f.name for f in fields(Total) if f.name not in ("arch", "core_cycles", "energy", "energy_ratios"))
 _ENERGY_TOTALS = tuple(name for name in ENERGY_COLUMNS if name not in TEXT_COLUMNS)
@@ -115,11 +133,28 @@ def check_run(folder: Path, rows: pandas.DataFrame, summary: object, config: obj
     Raises
     ------
     InputError
-        A column, total or setting is missing or not what it must be, a machine cannot be loaded, or the files name
-        different architectures.
+        A column, total or setting is missing or not what it must be, a machine cannot be loaded, the files name
+        different architectures, a layer lacks a row or has one twice, or totals are not the sums of the rows.
     """
     for problem in _problems(rows, summary, config):
         raise InputError(f"{folder}: not a run's folder: {problem}; if an earlier version wrote it, run it again")
+
+
+def why_unread(error: ValueError) -> str:
+    """What is wrong with a file that could not be parsed as CSV, JSON or TOML."""
+    import pandas
+
+    if isinstance(error, UnicodeError):
+        return "it is not text in UTF-8"
+    if isinstance(error, pandas.errors.EmptyDataError):
+        return "it is empty"
+    if isinstance(error, pandas.errors.ParserError):
+        return "its rows do not all have the columns of its heading"
+    if isinstance(error, json.JSONDecodeError):
+        return f"it is not JSON: line {error.lineno}, column {error.colno}" if error.doc.strip() else "it is empty"
+    if isinstance(error, tomllib.TOMLDecodeError):
+        return f"it is not TOML: {' '.join(str(error).split())[:200]}"
+    return " ".join(str(error).split())[:200]
 
 
 def _problems(rows: pandas.DataFrame, summary: Any, config: Any) -> Iterator[str]:
@@ -127,18 +162,17 @@ def _problems(rows: pandas.DataFrame, summary: Any, config: Any) -> Iterator[str
     yield from _shape_of("summary.json", _Summary, summary)
     yield from _shape_of("config.toml", _Config, config)
     yield from _columns(rows, with_energy=summary["energy"] is not None)
-    found = {
-        "results.csv": list(dict.fromkeys(rows["arch"])),
-        "config.toml": [arch["name"] for arch in config["arch"]],
-        "summary.json": list(summary["totals"]),
-    }
+    archs = [arch["name"] for arch in config["arch"]]
+    found = {"summary.json": list(summary["totals"])}
     if energy := summary["energy"]:
         for key in ("memories", "area_mm2", "pj_per_count"):
             found[f"summary.json: energy.{key}"] = list(energy[key])
     for place, names in found.items():
-        if names != found["config.toml"]:
-            yield f"{place} is of {', '.join(names) or 'none'}, config.toml of {', '.join(found['config.toml'])}"
+        if names != archs:
+            yield f"{place} is of {', '.join(names) or 'none'}, config.toml of {', '.join(archs)}"
+    yield from _order(rows, archs)
     yield from _totals(summary)
+    yield from _sums(rows, summary)
 
 
 def _shape_of(file: str, model: type[_Part], content: object) -> Iterator[str]:
@@ -148,8 +182,8 @@ def _shape_of(file: str, model: type[_Part], content: object) -> Iterator[str]:
         problem = error.errors()[0]
         place = ".".join(map(str, problem["loc"]))
         rule = problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
-        rule = "is missing" if problem["type"] == "missing" else " ".join(rule.split())
-        yield f"{file}: {f'{place}: ' if place else ''}{rule[:200]}"
+        rule = _RULES.get(problem["type"], " ".join(rule.split())[:200])
+        yield f"{file}: {f'{place}: ' if place else ''}{rule}"
 
 
 def _columns(rows: pandas.DataFrame, *, with_energy: bool) -> Iterator[str]:
@@ -157,6 +191,8 @@ def _columns(rows: pandas.DataFrame, *, with_energy: bool) -> Iterator[str]:
     for name in columns_of(with_energy=with_energy):
         if name not in rows.columns:
             yield f"results.csv: column {name!r} is missing"
+        if rows.empty:
+            yield "results.csv has no rows"
         if name in TEXT_COLUMNS:
             continue
         values = rows[name]
@@ -164,10 +200,37 @@ def _columns(rows: pandas.DataFrame, *, with_energy: bool) -> Iterator[str]:
             yield f"results.csv: column {name!r}: must hold numbers only"
         if name in _POSITIVE and np.min(values.to_numpy()) <= 0:
             yield f"results.csv: column {name!r}: must be {'at least 1' if values.dtype.kind in 'iu' else 'above 0'}"
+        if (values.to_numpy() < 0).any():
+            yield f"results.csv: column {name!r}: must not be negative"
     if not with_energy and ENERGY_COLUMNS[0] in rows.columns:
         yield "results.csv has energies, summary.json: energy is null"
     if (np.sum(rows[list(CAUSE_COLUMNS.values())].to_numpy(), axis=1) < 1).any():
         yield "results.csv: core-cycles must be at least 1"
+
+
+def _order(rows: pandas.DataFrame, archs: Sequence[str]) -> Iterator[str]:
+    """Layer by layer a row for each architecture, in the order of config.toml."""
+    found = list(zip(rows["layer"], rows["arch"], strict=True))
+    rule = f"every layer has one row for each of {', '.join(archs)}, in this order"
+    for place, (layer, arch) in enumerate(found):
+        wanted = found[place - place % len(archs)][0], archs[place % len(archs)]
+        if (layer, arch) != wanted:
+            yield f"results.csv: row {place + 2} is {layer!r} on {arch}, not {wanted[0]!r} on {wanted[1]}: {rule}"
+    if left := len(found) % len(archs):
+        yield f"results.csv: {found[-1][0]!r} has no row for {archs[left]}: {rule}"
+
+
+def _sums(rows: pandas.DataFrame, summary: Any) -> Iterator[str]:
+    """Totals are what the rows add up to, each as often as it is called."""
+    for arch, total in summary["totals"].items():
+        own = rows[rows["arch"] == arch]
+        calls = own["calls"].tolist()
+        for key, tolerance in _SUMS.items():
+            if key not in own.columns:
+                continue
+            amount = sum(value * times for value, times in zip(own[key].tolist(), calls, strict=True))
+            if not math.isclose(amount, total[key], rel_tol=tolerance):
+                yield f"summary.json: totals.{arch}.{key} is {total[key]}, the rows of results.csv add up to {amount}"
 
 
 def _totals(summary: Any) -> Iterator[str]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tomllib
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ import tomli_w
 from ..sim import ArchSpec, InputError, Machine, Results
 from ..sim.energy import LEFT_OUT, EnergyTable, Figure, Term, area_of
 from ..sim.workload import NO_BLOCKS
-from .run_checks import TEXT_COLUMNS, check_run
+from .run_checks import TEXT_COLUMNS, check_run, why_unread
 from .whole_files import check_folder, whole_folder
 
 if TYPE_CHECKING:
@@ -120,22 +120,31 @@ def read_run(folder: Path) -> RunFolder:
     """
     import pandas
 
+    if not folder.is_dir():
+        found = "it is a file" if folder.exists() else "there is no such folder"
+        raise InputError(f"{folder}: not a run's folder: {found}")
     for name in FILES:
         if not (folder / name).is_file():
             raise InputError(
                 f"{folder}: not a run's folder: {name} is missing; `crispsim run --out {folder}` writes one"
             )
-    try:
-        text: dict[Hashable, type] = dict.fromkeys(TEXT_COLUMNS, str)
-        rows = pandas.read_csv(
-            folder / "results.csv", dtype=text, keep_default_na=False, na_values={"requested_sparsity": ""}
-        )
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        config = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{folder}: cannot read: {error.strerror}") from error
-    except ValueError as error:
-        raise InputError(f"{folder}: not a run's folder: {' '.join(str(error).split())[:200]}") from error
+    text: dict[Hashable, type] = dict.fromkeys(TEXT_COLUMNS, str)
+    read: dict[str, Callable[[Path], Any]] = {
+        "results.csv": lambda path: pandas.read_csv(
+            path, dtype=text, keep_default_na=False, na_values={"requested_sparsity": ""}
+        ),
+        "summary.json": lambda path: json.loads(path.read_text(encoding="utf-8")),
+        "config.toml": lambda path: tomllib.loads(path.read_text(encoding="utf-8")),
+    }
+    found = {}
+    for name in FILES:
+        try:
+            found[name] = read[name](folder / name)
+        except OSError as error:
+            raise InputError(f"{folder}: cannot read: {error.strerror}") from error
+        except ValueError as error:
+            raise InputError(f"{folder}: not a run's folder: {name}: {why_unread(error)}") from error
+    rows, summary, config = (found[name] for name in FILES)
     check_run(folder, rows, summary, config)
     return RunFolder(path=folder, rows=rows, summary=summary, config=config)
 

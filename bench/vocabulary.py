@@ -32,16 +32,16 @@ CAUSES = {
     "idle": "no rows in this band, or all done",
 }
 
-# Units of totals, the largest first, by their size in that of results.csv (us, uJ, uJ us).
-LATENCY = ((1e6, "s"), (1e3, "ms"), (1, "µs"))
-ENERGY = ((1e3, "mJ"), (1, "µJ"))
-EDP = ((1e12, "J·s"), (1e9, "mJ·s"), (1e6, "µJ·s"), (1e3, "nJ·s"), (1, "pJ·s"))
+# Units, the largest first, by their size in that of results.csv (us, uJ, uJ us).
+LATENCY = ((1e6, "s"), (1e3, "ms"), (1, "µs"), (1e-3, "ns"))
+ENERGY = ((1e6, "J"), (1e3, "mJ"), (1, "µJ"), (1e-3, "nJ"), (1e-6, "pJ"))
+EDP = ((1e12, "J·s"), (1e9, "mJ·s"), (1e6, "µJ·s"), (1e3, "nJ·s"), (1, "pJ·s"), (1e-3, "fJ·s"), (1e-6, "aJ·s"))
 
 
 def unit_for(values: Sequence[float], units: Sequence[tuple[float, str]]) -> tuple[float, str]:
     """Size and name of the unit for numbers side by side: the largest that one of them reaches.
 
-    >>> unit_for([4230.0, 940.5], ENERGY), unit_for([12.0], ENERGY)
-    ((1000.0, 'mJ'), (1, 'µJ'))
+    >>> unit_for([4230.0, 940.5], ENERGY), unit_for([0.5, 0.012], ENERGY)
+    ((1000.0, 'mJ'), (0.001, 'nJ'))
     """
     return next(((size, unit) for size, unit in units if max(values) >= size), units[-1])

@@ -118,7 +118,7 @@ def compare(
 def print_comparison(comparison: Comparison, console: Terminal, most: int) -> None:
     """Print what differs, the totals, and at most so many layers of each architecture (0: all)."""
     for name, run in (("A", comparison.a), ("B", comparison.b)):
-        console.print(f"{name}: {run.path}: {run.summary.get('command', '')}", soft_wrap=True)
+        console.print(f"{name}: {run.path}: {run.summary['command']}", soft_wrap=True)
     if comparison.identical:
         console.print("no differences")
         return
@@ -197,17 +197,22 @@ def _cells(change: Change | None, unit: float) -> list[str]:
 
 def _print_layers(arch: ArchComparison, console: Terminal, most: int) -> None:
     rows = arch.by_change()
-    changed = rows.loc[rows["changed"]]
-    shown = (changed.head(most) if most else rows).to_dict(orient="records")
-    hidden = [(len(changed) - len(shown), "changed"), (len(rows) - len(changed), "unchanged")] if most else []
-    if shown:
-        print_first(console, _layouts(arch.label, shown))
-    else:
-        console.print(f"Layers on {arch.label}: none of both runs changed")
-    left = [f"{count} more {kind}" if shown else f"{count} {kind}" for count, kind in hidden if count > 0]
-    if left:
-        console.print(f"and {', '.join(left)}" if shown else ", ".join(left))
-    unlike = [row for row in rows.to_dict(orient="records") if row["differs"]]
+    changed, repatterned = rows.loc[rows["changed"]], len(rows.loc[rows["pattern_only"]])
+    listed = changed if most else rows
+    shown = listed.head(most or len(rows)).to_dict(orient="records")
+    left = [(repatterned, "with another pattern and equal numbers")]
+    if most:
+        more = "more " if shown else ""
+        left.insert(0, (len(changed) - len(shown), f"{more}changed"))
+        left.append((len(rows) - len(changed) - repatterned, f"{more}unchanged"))
+    told = ", ".join(f"{count} {kind}" for count, kind in left if count)
+    if not shown:
+        console.print(f"Layers on {arch.label}: {told or 'none in both runs'}")
+        return
+    print_first(console, _layouts(arch.label, shown))
+    if told:
+        console.print(f"and {told}" if most else f"of them {told}")
+    unlike = [row for row in listed.to_dict(orient="records") if row["differs"]]
     if unlike:
         console.print(
             f"{_MARK} another shape or pattern in B: cycles are not comparable one to one; {_unlike(unlike)}",

@@ -17,7 +17,7 @@ from ..bench.figures.figure_kind import check_target, read_table, write_figure
 from ..bench.figures.registry import FIGURES
 from ..bench.run_folder import RunFolder, read_run
 from ..sim import ARCHITECTURES, InputError, Layer, Machine, load_arch, read_layers, shipped_layers, simulate
-from ..sim.energy import load_table
+from ..sim.energy import DEFAULT_TABLE, load_table, table_names
 from ..sim.machine import parse_overrides
 from ..sim.tasks import DEFAULT_SPARSITY
 from .options import NO_ENERGY, energy_option, machine_option, set_option, verbose_option
@@ -133,7 +133,10 @@ _paper = (
         "--layer", "shown", multiple=True, metavar="NAME",
         help="Layer to show, repeatable. [default: eight of ResNet-50's, or the eight with the most work]",
     ),
-    energy_option,
+)  # fmt: skip
+_energy_table = click.option(
+    "--energy", default=DEFAULT_TABLE, show_default=True, metavar="NAME|FILE.toml",
+    help=f"Energy table, one for all architectures: {', '.join(table_names())}, or a file.",
 )  # fmt: skip
 _run = click.option(
     "--run", type=click.Path(path_type=Path), metavar="DIR", help="Draw a run that `crispsim run --out DIR` wrote."
@@ -153,13 +156,13 @@ def collect_metadata(**given: Any) -> pd.DataFrame:
     return metadata.collect(**given)
 
 
-@_figure_command("speedup", "crispsim figure speedup --sparsity 0.85 --out figures", *_paper)
+@_figure_command("speedup", "crispsim figure speedup --sparsity 0.85 --out figures", *_paper, energy_option)
 def collect_speedup(**given: Any) -> pd.DataFrame:
     """Simulate every pattern and block."""
     return _paper_table(**given)
 
 
-@_figure_command("energy", "crispsim figure energy --from figures/speedup.csv", *_paper)
+@_figure_command("energy", "crispsim figure energy --from figures/speedup.csv", *_paper, _energy_table)
 def collect_energy(energy: str, **given: Any) -> pd.DataFrame:
     """Simulate every pattern and block."""
     if energy == NO_ENERGY:

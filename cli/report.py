@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ..bench.report import Format, report_of, report_targets, write_report
+from ..sim import InputError
 from .options import verbose_option
 
 _FORMATS: dict[str, tuple[Format, ...]] = {"html": ("html",), "md": ("md",), "both": ("html", "md")}
@@ -18,7 +19,7 @@ _FORMATS: dict[str, tuple[Format, ...]] = {"html": ("html",), "md": ("md",), "bo
     "--out",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="File to write; with --format both, .html and .md are put to its name.  [default: DIR/report.html]",
+    help="File to write, ending in .html or .md; --format both puts these to its name.  [default: DIR/report.html]",
 )
 @click.option(
     "--format",
@@ -33,7 +34,11 @@ def report(folder: Path, out: Path | None, asked: str | None) -> None:
     DIR is what `crispsim run --out DIR` wrote. The page loads nothing from anywhere, so that it can be passed on as it
     is. Figures need matplotlib and stand in the web page only.
     """
-    asked = asked or ("md" if out is not None and out.suffix == ".md" else "html")
+    if asked is None and out is not None:
+        if out.suffix not in (".html", ".md"):
+            raise InputError(f"--out {out}: must end in .html or .md")
+        asked = out.suffix.removeprefix(".")
+    asked = asked or "html"
     targets = report_targets(folder, out, _FORMATS[asked])
     page = report_of(folder)
     write_report(page, targets)

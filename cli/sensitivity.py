@@ -17,6 +17,7 @@ from ..bench.sensitivity import (
     Choice,
     Conclusion,
     Finding,
+    Gain,
     Measure,
     Option,
     Range,
@@ -27,6 +28,7 @@ from ..bench.sensitivity import (
     write_options,
 )
 from ..bench.whole_files import check_file
+from ..sim.archs import BASELINE
 from .options import verbose_option
 from .tables import plain_table, print_first, print_table, short_name, side_by_side
 from .terminal import Terminal, terminal
@@ -85,7 +87,7 @@ def sensitivity(folder: Path, as_json: bool, out: Path | None) -> None:
 
 def print_study(study: Study, console: Terminal) -> None:
     """Print the conclusions, the gains, the largest parts, and every alternative alone."""
-    console.print(f"{study.run.path}: {study.run.summary.get('command', '')}", soft_wrap=True)
+    console.print(f"{study.run.path}: {study.run.summary['command']}", soft_wrap=True)
     console.print(
         f"energy table {study.table.name} ({study.table.technology.node_nm} nm); {len(study.items)} items varied, "
         f"{study.combinations:,} combinations"
@@ -138,14 +140,17 @@ _RANGES = ["one at a time\nleast", "\ngreatest", "all at once\nleast", "\ngreate
 
 
 def _print_gains(study: Study, console: Terminal) -> None:
-    if study.baseline is None or not study.gains:
-        return
+    for over in dict.fromkeys(gain.over for gain in study.gains):
+        _print_gains_over(over, [gain for gain in study.gains if gain.over == over], console)
+
+
+def _print_gains_over(over: str, gains: Sequence[Gain], console: Terminal) -> None:
     heads = ["\nas run", *_RANGES]
     with_choice = [*heads, "one at a time\nleast with", "\ngreatest with"]
-    rows = [[short_name(gain.arch), *_ratios(gain.gain, gain.one_at_a_time, gain.all_at_once)] for gain in study.gains]
+    rows = [[short_name(gain.arch), *_ratios(gain.gain, gain.one_at_a_time, gain.all_at_once)] for gain in gains]
     ends = [
         [_choices(end) or "as run" for end in (gain.one_at_a_time.least_with, gain.one_at_a_time.greatest_with)]
-        for gain in study.gains
+        for gain in gains
     ]
     layouts = [
         [(with_choice, [row + end for row, end in zip(rows, ends, strict=True)])],
@@ -155,7 +160,7 @@ def _print_gains(study: Study, console: Terminal) -> None:
     for layout in layouts:
         tables = []
         for columns, cells in layout:
-            table = plain_table(f"Energy gain over {short_name(study.baseline)}")
+            table = plain_table(f"Energy gain over {short_name(over)}")
             table.add_column("\narchitecture", no_wrap=True)
             for head in columns:
                 table.add_column(head, justify="left" if head.endswith("with") else "right", no_wrap=True)
@@ -204,10 +209,9 @@ def _options_table(study: Study, archs: Sequence[str]) -> Table:
         table.add_column(head, no_wrap=True)
     table.add_column("\npJ", justify="right", no_wrap=True)
     table.add_column("\nper", no_wrap=True)
-    baseline = study.baseline
     for arch in archs:
         table.add_column(f"{short_name(arch)}\nmJ", justify="right", no_wrap=True)
-        if baseline not in (None, arch):
+        if study.baselines[arch] not in (None, arch):
             table.add_column("\ngain", justify="right", no_wrap=True)
     for axis in sorted(range(len(study.items)), key=lambda axis: -_effect(study, axis)):
         item = study.items[axis]
@@ -217,8 +221,8 @@ def _options_table(study: Study, archs: Sequence[str]) -> Table:
             for arch in archs:
                 energy = study.at(study.energies[arch], axis, index)
                 cells.append(_figure(energy / 1000))
-                if baseline is not None and arch != baseline:
-                    cells.append(f"{study.at(study.energies[baseline], axis, index) / energy:.2f}x")
+                if (over := study.baselines[arch]) not in (None, arch):
+                    cells.append(f"{study.at(study.energies[over], axis, index) / energy:.2f}x")
             table.add_row(*cells, end_section=index == len(item.options) - 1)
     return table
 
@@ -296,6 +300,9 @@ def _notes(study: Study) -> list[str]:
             "scaled: the run's arrays times the ratio of 1-bank 1rw arrays of their size and word in CACTI's table; "
             "where these are not in it for both, interpolated for both between the same rows"
         )
-    if study.baseline is None:
-        notes.append("no gains: dense is not in this run")
+    if not any(arch.baseline for arch in study.archs):
+        notes.append(f"no gains: {BASELINE} is not in this run")
+    elif study.without_gain:
+        names = ", ".join(map(short_name, study.without_gain))
+        notes.append(f"no gain is given for {names}: {BASELINE} was not run on the same machine")
     return notes + [f"not varied: {line}" for line in study.left_out]

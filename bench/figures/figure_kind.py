@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...sim import InputError
+from ..run_checks import why_unread
 from ..whole_files import check_folder, whole_folder
 from .drawing import Draw
 
@@ -93,7 +94,7 @@ def read_table(kind: FigureKind, path: Path) -> pd.DataFrame:
     except OSError as error:
         raise InputError(f"{path}: cannot read: {error.strerror or error}") from error
     except ValueError as error:  # pandas' own errors, and bytes that are no text
-        raise InputError(f"{path}: not a CSV table: {' '.join(str(error).split())[:200]}") from error
+        raise InputError(f"{path}: not a CSV table: {why_unread(error)}") from error
     missing = [name for name in (*kind.text, *kind.numbers) if name not in table.columns]
     if missing:
         raise InputError(f"{path}: not a table of the figure {kind.name}: no column {', '.join(missing[:5])}")

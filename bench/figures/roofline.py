@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
 from ...sim import Machine
-from .drawing import INK, WIDTH, label_of, save
+from .drawing import FONT, INK, WIDTH, label_of, save
 from .figure_kind import FigureKind
 from .records import Record, records_of, values_of
 from .run_rows import marks_of
@@ -17,11 +18,17 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 NEAR = 0.9
 Roof = tuple[int, int, int]
 # Columns of a machine's roofs: MACs and bytes a cycle.
 ROOFS = ("peak_macs_per_cycle", "smem_read_bytes_per_cycle", "smem_write_bytes_per_cycle")
+
+# Roofs of machines that differ: no architecture has these colours.
+_ROOF_COLOURS = (INK, "#B00020", "#5E3C99", "#7A5C00")
+_ROOF_WIDTH = 4.0  # points, of the widest
+_ROOF_LABEL = 50  # signs of a line of a label
 
 TEXT = ("layer", "arch")
 COLUMNS = (
@@ -70,8 +77,6 @@ def _figure(table: pd.DataFrame) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter
 
-    figure = Figure(figsize=(WIDTH, 4.0), layout="constrained")
-    axes = figure.subplots()
     rows = [row for row in records_of(table) if row["macs_issued"] > 0]
     archs = values_of(rows, "arch")
     points = {
@@ -82,19 +87,31 @@ def _figure(table: pd.DataFrame) -> Figure:
     for arch in archs:
         for roof in dict.fromkeys(tuple(row[name] for name in ROOFS) for row in rows if row["arch"] == arch):
             whose.setdefault((roof[0], roof[1], roof[2]), []).append(label_of(arch))
+    beyond = 0.3 * len(whose) if len(whose) > 1 else 0  # the roofs' own legend
+    figure = Figure(figsize=(WIDTH, 4.0 + beyond), layout="constrained")
+    axes = figure.subplots()
     across = [x for own in points.values() for x, _ in own]
     low = 0.6 * min(*across, *(peak / (read + write) for peak, read, write in whose))
     high = 1.6 * max(*across, *(peak / read for peak, read, _ in whose))
     floor = 0.6 * min(y for own in points.values() for _, y in own)
-    for (peak, read, write), names in whose.items():
+    drawn: list[list[Line2D]] = []
+    for index, ((peak, read, write), names) in enumerate(whose.items()):
         of = "" if len(whose) == 1 else f" ({', '.join(names)})"
-        _draw_roof(axes, low, high, peak, read + write, "-", f"{read + write:g} B/cycle, both SMEM ports{of}")
-        _draw_roof(axes, low, high, peak, read, "--", f"{read:g} B/cycle, read port{of}")
-    peaks = dict.fromkeys(peak for peak, *_ in whose)
-    for peak in peaks:
-        names = [name for roof, own in whose.items() if roof[0] == peak for name in own]
-        of = "" if len(peaks) == 1 else f" ({', '.join(names)})"
-        axes.annotate(f"{peak:g} MAC/cycle{of}", (low, peak), (4, 2), textcoords="offset points")
+        style = {
+            "color": _ROOF_COLOURS[index % len(_ROOF_COLOURS)],
+            "linewidth": 0.9 + min(1.8, _ROOF_WIDTH / len(whose)) * (len(whose) - 1 - index),
+        }  # the earlier the wider, so that of two that lie on each other both are seen
+        both = _draw_roof(axes, low, high, peak, read + write, "-", f"{read + write:g} B/cycle, both SMEM ports{of}")
+        one = _draw_roof(axes, low, high, peak, read, "--", f"{read:g} B/cycle, read port{of}")
+        for line in (both, one):
+            line.set(**style)
+        drawn.append([both, one])
+    peaks: dict[float, list[int]] = {}
+    for index, (peak, *_) in enumerate(whose):
+        peaks.setdefault(peak, []).append(index)
+    for peak, owners in peaks.items():
+        colour = _ROOF_COLOURS[owners[0] % len(_ROOF_COLOURS)] if len(owners) == 1 else INK
+        axes.annotate(f"{peak:g} MAC/cycle", (low, peak), (4, 3), textcoords="offset points", color=colour)
     for arch, mark in marks_of(archs).items():
         label = f"{label_of(arch)}, {len(points[arch])} layers"
         axes.plot([x for x, _ in points[arch]], [y for _, y in points[arch]], label=label, **mark)
@@ -107,14 +124,22 @@ def _figure(table: pd.DataFrame) -> Figure:
     axes.grid()
     axes.set_xlabel("MACs issued per byte read from or written to the SMEM (MAC/B)")
     axes.set_ylabel("MACs issued per cycle (MAC/cycle)")
-    figure.legend(loc="outside upper center", ncols=3)
+    if len(whose) == 1:
+        figure.legend(loc="outside upper center", ncols=3)
+        return figure
+    roofs = [line for own in drawn for line in own]
+    marks = [line for line in axes.get_lines() if line not in roofs]
+    figure.legend(handles=marks, loc="outside upper center", ncols=3)
+    labels = [textwrap.fill(str(line.get_label()), _ROOF_LABEL, break_on_hyphens=False) for line in roofs]
+    figure.legend(roofs, labels, loc="outside lower center", ncols=2, fontsize=FONT, handlelength=3)
     return figure
 
 
-def _draw_roof(axes: Axes, low: float, high: float, peak: float, slope: float, style: str, label: str) -> None:
+def _draw_roof(axes: Axes, low: float, high: float, peak: float, slope: float, style: str, label: str) -> Line2D:
     """A bandwidth's slope up to the peak, and the peak from there."""
     ridge = peak / slope
-    axes.plot([low, ridge, high], [low * slope, peak, peak], style, color=INK, linewidth=0.9, label=label, zorder=2)
+    (line,) = axes.plot([low, ridge, high], [low * slope, peak, peak], style, label=label, zorder=2)
+    return line
 
 
 def intensity_of(row: Record) -> float:

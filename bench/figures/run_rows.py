@@ -20,7 +20,8 @@ LONGEST = 60  # rows of a chart; of more layers those with the most cycles are s
 
 ALIKE = ("s", "k", "p", "groups", "nm", "block", "mask", "weight_sparsity")
 _SUMMED = ("cycles", *CAUSE_COLUMNS.values())
-_ROW, _HEAD = 0.135, 0.85  # inches: a row, and what stands above and below them
+PANELS = 4  # side by side at most
+_ROW, _HEAD, _GAP = 0.135, 0.85, 0.45  # inches: a row, what stands above and below all, and between panels
 
 
 @dataclass(frozen=True)
@@ -76,17 +77,36 @@ def _sums(layers: list[list[Record]]) -> dict[str, Record]:
     return sums
 
 
-def chart_of(lines: Sequence[Line], columns: int = 1) -> tuple[Figure, list[Axes]]:
-    """A figure of panels side by side, a row for each line, the network set apart by a rule."""
+def chart_of(lines: Sequence[Line], count: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure of panels, `panels_across` of them side by side.
+
+    Each has a row for each line, the network set apart by a rule; panels side by side have their names once.
+    """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH, _HEAD + _ROW * len(lines)), layout="constrained")
-    panels = figure.subplots(1, columns, sharey=True, squeeze=False)[0]
-    rows_axis(panels[0], [line.label for line in lines])
-    for axes in panels:
+    across = panels_across(count)
+    down = -(-count // across)
+    height = _HEAD + _GAP * (down - 1) + _ROW * len(lines) * down
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    grid = figure.subplots(down, across, sharey="row", squeeze=False)
+    panels = [axes for row in grid for axes in row]
+    for axes in panels[count:]:
+        axes.remove()
+    for row in grid:
+        rows_axis(row[0], [line.label for line in lines])
+    for axes in panels[:count]:
         axes.tick_params(axis="y", length=0)
         axes.axhline(len(lines) - 1.5, color=INK, linewidth=0.6)
-    return figure, list(panels)
+    return figure, panels[:count]
+
+
+def panels_across(count: int) -> int:
+    """Panels side by side, at most `PANELS`, so that rows of panels are as even as can be.
+
+    >>> [panels_across(count) for count in (1, 4, 5, 6, 7, 9)]
+    [1, 4, 3, 3, 4, 3]
+    """
+    return -(-count // -(-count // PANELS))
 
 
 def marks_of(archs: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -9,13 +9,14 @@ from ...sim.result import CAUSE_COLUMNS
 from .drawing import CAUSE_LOOKS, FONT, label_of, save
 from .figure_kind import FigureKind
 from .records import records_of, sums_of, values_of
-from .run_rows import ALIKE, chart_of, lines_of
+from .run_rows import ALIKE, chart_of, lines_of, panels_across
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
 TEXT = ("layer", "arch", "nm", "block", "mask")
+_TITLE = 72  # signs of titles side by side
 COLUMNS = ("layer", "arch", "calls", "cycles", *ALIKE, *CAUSE_COLUMNS.values())
 
 
@@ -51,6 +52,7 @@ def _figure(table: pd.DataFrame) -> Figure:
     lines = lines_of(table)
     archs = list(lines[-1].sums)
     figure, panels = chart_of(lines, len(archs))
+    longest = _TITLE // panels_across(len(archs))
     nothing = dict.fromkeys(CAUSE_COLUMNS.values(), 0)
     for axes, arch in zip(panels, archs, strict=True):
         own = [line.sums.get(arch, nothing) for line in lines]
@@ -69,7 +71,7 @@ def _figure(table: pd.DataFrame) -> Figure:
             foot = [low + value for low, value in zip(foot, values, strict=True)]
         axes.set_xlim(0, 130)
         axes.set_xticks([0, 25, 50, 75, 100])
-        axes.set_title(label_of(arch, 24))
+        axes.set_title(label_of(arch, longest))
     figure.supxlabel("share of core-cycles (%); the number beside a bar is its busy share", fontsize=FONT)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(CAUSE_COLUMNS))

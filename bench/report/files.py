@@ -39,10 +39,12 @@ def report_targets(folder: Path, out: Path | None, formats: Sequence[Format]) ->
     Raises
     ------
     InputError
-        The folder is none. A file would be one of the run's own, is a folder, lies in none, or ends as another format.
+        The folder is none. A file would be one of the run's own, is a folder, lies in none, or does not end as its
+        format does.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder}: not a run's folder: there is no such folder")
+        what = "it is a file" if folder.exists() else "there is no such folder"
+        raise InputError(f"{folder}: not a run's folder: {what}")
     targets: dict[Format, Path]
     if out is None:
         targets = {name: folder / f"{NAME}.{name}" for name in formats}
@@ -51,8 +53,8 @@ def report_targets(folder: Path, out: Path | None, formats: Sequence[Format]) ->
         targets = {name: stem.with_name(f"{stem.name}.{name}") for name in formats}
     else:
         name = formats[0]
-        if out.suffix in (".html", ".md") and out.suffix != f".{name}":
-            raise InputError(f"--out {out}: its ending is not that of --format {name}")
+        if out.suffix != f".{name}":
+            raise InputError(f"--out {out}: its ending is not that of --format {name}: must be .{name}")
         targets = {name: out}
     for path in targets.values():
         check_file(path, [folder / name for name in FILES])

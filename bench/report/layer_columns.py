@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias
 
 from ...sim.result import CAUSE_COLUMNS
+from .. import vocabulary
 from ..vocabulary import CAUSES, PART_COLUMNS, PARTS
 from .content import Column, Form
+
+if TYPE_CHECKING:
+    import pandas
 
 MAIN, SHAPE, WORK, STALLS, TRAFFIC, ENERGY, OTHER = (
     "main", "shape and sparsity", "work and bounds", "stalls", "traffic", "energy", "other",
@@ -103,7 +108,28 @@ LAYER_COLUMNS = {
 }  # fmt: skip
 
 
-def layer_columns(names: list[str]) -> dict[str, Column]:
-    """The columns of a table of results, those that this list does not know last, under the name of the file."""
-    known = {name: column for name, column in LAYER_COLUMNS.items() if name in names}
-    return known | {name: Column(label=name, meaning=name, group=OTHER) for name in names if name not in known}
+# Columns whose unit is chosen, the same for all that stand side by side.
+_UNITS = (
+    (("latency_us",), vocabulary.LATENCY),
+    (("energy_uj", *PART_COLUMNS.values()), vocabulary.ENERGY),
+    (("edp_uj_us",), vocabulary.EDP),
+)
+
+
+def layer_columns(rows: pandas.DataFrame) -> tuple[dict[str, Column], dict[str, float]]:
+    """The columns of a table of results, those that this list does not know last, under the name of the file.
+
+    Second, by column: the size of its unit in that of results.csv, if that is another one.
+    """
+    names = [str(name) for name in rows.columns]
+    columns = {name: column for name, column in LAYER_COLUMNS.items() if name in names}
+    sizes = {}
+    for own, units in _UNITS:
+        there = [name for name in own if name in columns]
+        if there:
+            size, unit = vocabulary.unit_for([max(rows[name].tolist()) for name in there], units)
+            columns |= {name: replace(columns[name], unit=unit) for name in there}
+            sizes |= dict.fromkeys(there, size)
+    return columns | {
+        name: Column(label=name, meaning=name, group=OTHER) for name in names if name not in columns
+    }, sizes

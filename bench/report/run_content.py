@@ -125,8 +125,9 @@ def _headline(run: RunFolder) -> list[Block]:
         values = _totals(run, key)
         for row, value in zip(rows, values, strict=True):
             row.append(value if scale == 1 else value / scale)
-        if better and len(set(values)) > 1:
-            best.update((row, len(columns)) for row, value in enumerate(values) if value == better(values))
+        if better:
+            tied = _best_as_shown(column, values, better, scale)
+            best.update((row, len(columns)) for row in tied if len(tied) < len(values))
         columns.append(column)
 
     add("cycles", Column(label="cycles", form="count"), min)
@@ -148,7 +149,7 @@ def _headline(run: RunFolder) -> list[Block]:
         + ("." if reference else f", which was simulated for this and is not among the {len(archs)} shown."),
     ]
     if len(archs) > 1:
-        lines.append("Bold: the best of a column.")
+        lines.append("Bold: the best of a column, to the digits shown.")
     lines.append(
         "Utilization is of MACs issued, multiplications by zero included, so that a high one is no merit by itself."
     )
@@ -157,6 +158,7 @@ def _headline(run: RunFolder) -> list[Block]:
     lines.append(f"Totals are {run.summary['totals_are']}.")
     return [
         Text(text=_verdict(run), role="lead"),
+        *_warnings(run),
         Table(id="headline", columns=columns, rows=rows, best=frozenset(best), caption=" ".join(lines)),
     ]
 
@@ -165,10 +167,21 @@ def _verdict(run: RunFolder) -> str:
     """One or two sentences that say what came out."""
     totals = run.summary["totals"]
     network = network_name(run)
+    machines = list(run.machines.values())
+    reference = BASELINE if all(own == machines[0] for own in machines) else f"{BASELINE} on the same machine"
 
     def told(arch: str, key: str, units: Sequence[tuple[float, str]]) -> str:
         scale, unit = unit_for(_totals(run, key), units)
         return f"{significant(totals[arch][key] / scale)} {unit}"
+
+    def best(key: str, units: Sequence[tuple[float, str]]) -> list[str]:
+        values = _totals(run, key)
+        places = _best_as_shown(Column(label=key, form="significant"), values, min, unit_for(values, units)[0])
+        return [run.archs[place] for place in places]
+
+    def ratio(archs: Sequence[str], key: str) -> str:
+        values = [f"{totals[arch][key]:.2f}" for arch in sorted(archs, key=lambda arch: totals[arch][key])]
+        return values[0] if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
 
     if len(totals) == 1:
         (arch,) = totals
@@ -176,18 +189,43 @@ def _verdict(run: RunFolder) -> str:
         if arch != BASELINE:
             line += f", {totals[arch]['speedup']:.2f} times as fast as {BASELINE}"
         return line + (f", and {told(arch, 'energy_uj', ENERGY)}." if run.has_energy else ".")
-    fast = min(totals, key=lambda arch: totals[arch]["latency_us"])
-    line = f"{fast} is the fastest ({told(fast, 'latency_us', LATENCY)})"
-    if fast != BASELINE:
-        line += f": {totals[fast]['speedup']:.2f} times as fast as {BASELINE}"
+    fast = best("latency_us", LATENCY)
+    if len(fast) == len(totals):
+        line = f"{listed(fast)} take equally long ({told(fast[0], 'latency_us', LATENCY)})"
+    else:
+        which = "is the fastest" if len(fast) == 1 else "are equally fast, before all others"
+        line = f"{listed(fast)} {which} ({told(fast[0], 'latency_us', LATENCY)})"
+        if BASELINE not in fast:
+            line += f": {ratio(fast, 'speedup')} times as fast as {reference}"
     if not run.has_energy:
         return line + "."
-    least = min(totals, key=lambda arch: totals[arch]["energy_uj"])
-    who = "It also" if least == fast else least
-    line += f". {who} takes the least energy ({told(least, 'energy_uj', ENERGY)})"
-    if least != BASELINE:
-        line += f": {BASELINE} takes {totals[least]['energy_gain']:.2f} times as much"
+    least = best("energy_uj", ENERGY)
+    amount = told(least[0], "energy_uj", ENERGY)
+    if len(least) == len(totals):
+        who = "They also" if least == fast else listed(least)
+        return f"{line}. {who} take equally much energy ({amount})."
+    if least == fast:
+        who = "It also takes" if len(least) == 1 else "They also take"
+    else:
+        who = f"{listed(least)} {'takes' if len(least) == 1 else 'take'}"
+    line += f". {who} the least energy ({amount})"
+    if BASELINE not in least:
+        line += f": {reference} takes {ratio(least, 'energy_gain')} times as much"
     return line + "."
+
+
+def _best_as_shown(
+    column: Column, values: Sequence[float], better: Callable[..., float], scale: float = 1
+) -> list[int]:
+    """Places of the best of a column, those that look alike with it."""
+    shown = [column.shown(value / scale if scale != 1 else value) for value in values]
+    return [place for place, text in enumerate(shown) if text == shown[values.index(better(values))]]
+
+
+def _warnings(run: RunFolder) -> list[Block]:
+    """What makes the headline doubtful: memories that cannot make their machine's clock."""
+    items = [("Warning", text) for text in run.summary["warnings"]]
+    return [Notes(items=items, role="warning")] if items else []
 
 
 def _all_totals(run: RunFolder) -> list[Block]:
@@ -219,9 +257,7 @@ def _unit_of(key: str) -> str:
 
 
 def _reading(run: RunFolder, energy: Mapping[str, Any] | None) -> list[Block]:
-    summary, blocks = run.summary, []
-    if warnings := [("Warning", text) for text in summary["warnings"]]:
-        blocks.append(Notes(items=warnings, role="warning"))
+    summary = run.summary
     items = [("Memory", _residency(run)), *_masks(run), *_exempt(run), *_clocks(run)]
     if energy:
         items += [*_interpolated(run, energy), *(("Clock and SMEM", f"{text}.") for text in energy["clock_notes"])]
@@ -229,7 +265,7 @@ def _reading(run: RunFolder, energy: Mapping[str, Any] | None) -> list[Block]:
     else:
         items.append(("Energy", "not computed in this run."))
     items += [("Notice", text) for text in summary["notices"]]
-    return [*blocks, Notes(items=items)]
+    return [Notes(items=items)]
 
 
 def _residency(run: RunFolder) -> str:
@@ -328,8 +364,8 @@ def _figures(pictures: Sequence[Picture] | None) -> list[Block]:
 
 def _layers(run: RunFolder) -> list[Block]:
     """Every row and column of results.csv."""
-    columns = layer_columns(list(run.rows.columns))
-    cells = [[_plain(value) for value in run.rows[name].tolist()] for name in columns]
+    columns, sizes = layer_columns(run.rows)
+    cells = [[_plain(value, sizes.get(name, 1)) for value in run.rows[name].tolist()] for name in columns]
     table = Table(
         id="layer-table",
         columns=list(columns.values()),
@@ -342,8 +378,10 @@ def _layers(run: RunFolder) -> list[Block]:
     return [table]
 
 
-def _plain(value: Any) -> Cell:
-    return None if value == "" or (isinstance(value, float) and math.isnan(value)) else value
+def _plain(value: Any, size: float) -> Cell:
+    if value == "" or (isinstance(value, float) and math.isnan(value)):
+        return None
+    return value if size == 1 else value / size
 
 
 def _breakdown(

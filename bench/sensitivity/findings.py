@@ -58,9 +58,10 @@ class Conclusion(Finding):
 
 @dataclass(frozen=True, kw_only=True)
 class Gain:
-    """Energy of the run's dense architecture over an architecture's own."""
+    """Energy of `over`, dense on the architecture's own machine, over the architecture's own."""
 
     arch: str
+    over: str
     gain: float
     one_at_a_time: Range
     all_at_once: Range

@@ -15,14 +15,18 @@ from .study import Study
 
 
 def records_of(study: Study) -> list[dict[str, Any]]:
-    """Each option of each item alone, on each architecture; pj : by name, as `pj_of` gives it."""
+    """Each option of each item alone, on each architecture.
+
+    pj : by name, as `pj_of` gives it. energy_gain : None where dense was not run on the architecture's machine.
+    """
     made = []
     for axis, item in enumerate(study.items):
         for index, option in enumerate(item.options):
             pj = pj_of(study, option)
-            dense = None if study.baseline is None else study.at(study.energies[study.baseline], axis, index)
             for arch in study.archs:
                 energy = study.at(study.energies[arch.name], axis, index)
+                over = study.baselines[arch.name]
+                gain = None if over is None else study.at(study.energies[over], axis, index) / energy
                 made.append(
                     {
                         "item": item.name,
@@ -34,7 +38,7 @@ def records_of(study: Study) -> list[dict[str, Any]]:
                         **{f"{part}_uj": study.at(study.parts[arch.name][part], axis, index) for part in PARTS},
                         "latency_us": arch.latency_us,
                         "edp_uj_us": energy * arch.latency_us,
-                        "energy_gain": None if dense is None else dense / energy,
+                        "energy_gain": gain,
                         "kind": option.kind,
                         "why": option.why,
                         "source": option.source,
@@ -87,11 +91,11 @@ def json_of(study: Study) -> dict[str, Any]:
 
     return {
         "path": str(study.run.path),
-        "command": study.run.summary.get("command"),
+        "command": study.run.summary["command"],
         "energy": {"table": study.table.name, "node_nm": study.table.technology.node_nm},
         "combinations": study.combinations,
         "left_out": list(study.left_out),
-        "baseline": study.baseline,
+        "baselines": study.baselines,
         "conclusions": [
             {
                 "measure": c.measure,
@@ -108,6 +112,7 @@ def json_of(study: Study) -> dict[str, Any]:
         "gains": [
             {
                 "arch": gain.arch,
+                "over": gain.over,
                 "energy_gain": gain.gain,
                 "one_at_a_time": span(gain.one_at_a_time),
                 "all_at_once": span(gain.all_at_once),

@@ -18,7 +18,7 @@ from ...sim.energy.spreads import load_spreads, prices
 from ..run_folder import RunFolder
 from .findings import Choice, Conclusion, Gain, LargestPart, Measure, Range, Verdict
 from .options import Item, make_items, model_of
-from .run_energy import Arch, check_energies, read_archs, read_table
+from .run_energy import AGREEMENT, Arch, check_energies, read_archs, read_table
 
 Floats = npt.NDArray[np.float64]
 
@@ -62,10 +62,15 @@ class Study:
         """The place of the run itself."""
         return tuple(item.base for item in self.items)
 
+    @cached_property
+    def baselines(self) -> dict[str, str | None]:
+        """By architecture: the dense one whose energy makes its gain, the run's own; None if that was not run."""
+        return {arch.name: self._baseline_of(arch) for arch in self.archs}
+
     @property
-    def baseline(self) -> str | None:
-        """Name of the run's dense architecture, if it has one."""
-        return next((arch.name for arch in self.archs if arch.baseline), None)
+    def without_gain(self) -> list[str]:
+        """Names of the architectures on whose machine dense was not run."""
+        return [name for name, baseline in self.baselines.items() if baseline is None]
 
     @cached_property
     def energies(self) -> dict[str, Floats]:
@@ -83,15 +88,13 @@ class Study:
 
     @cached_property
     def gains(self) -> list[Gain]:
-        """Of each architecture over the run's dense one; empty without."""
-        if self.baseline is None:
-            return []
+        """Of each architecture over dense on its machine; of those only on whose machine dense was run."""
         made = []
-        for arch in self.archs:
-            if arch.name != self.baseline:
-                ratio = self.energies[self.baseline] / self.energies[arch.name]
+        for name, over in self.baselines.items():
+            if over not in (None, name):
+                ratio = self.energies[over] / self.energies[name]
                 one, every = self._one_at_a_time(ratio), self._all_at_once(ratio)
-                made.append(Gain(arch=arch.name, gain=self.at(ratio), one_at_a_time=one, all_at_once=every))
+                made.append(Gain(arch=name, over=over, gain=self.at(ratio), one_at_a_time=one, all_at_once=every))
         return made
 
     @cached_property
@@ -129,6 +132,15 @@ class Study:
             for index, option in enumerate(item.options):
                 if index != item.base:
                     yield axis, index, (item.name, option.label)
+
+    def _baseline_of(self, arch: Arch) -> str | None:
+        if arch.baseline:
+            return arch.name
+        for dense in sorted((one for one in self.archs if one.baseline), key=lambda one: one.machine != arch.machine):
+            gain = self.at(self.energies[dense.name]) / self.at(self.energies[arch.name])
+            if math.isclose(gain, self.run.summary["totals"][arch.name]["energy_gain"], rel_tol=AGREEMENT):
+                return dense.name
+        return None
 
     def _order(self, measure: Measure) -> list[str]:
         """Names, the least first; those that are equal in the order of the run."""

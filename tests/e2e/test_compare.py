@@ -128,6 +128,22 @@ def test_layers_unchanged_are_counted(folders, capsys):
     assert " head " in " ".join(capsys.readouterr().out.split())
 
 
+def test_layers_with_another_pattern_and_equal_numbers_are_counted(folders, capsys):
+    """Dense takes no notice of the pattern."""
+    asked = [folders["base"], folders["sparse"], "--arch", "dense"]
+    assert compare(*asked) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "Layers on dense: 3 with another pattern and equal numbers, 1 unchanged" in lines
+    assert not [line for line in lines if line.split()[:1] in (["first*"], ["*"])]
+    assert compare(*asked, "--layers", "0") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines if line.split()[:1] in (["first*"], ["third*"], ["head"])] == [
+        "first*", "third*", "head",
+    ]  # fmt: skip
+    assert "of them 3 with another pattern and equal numbers" in lines
+    assert any(line.startswith("* another shape or pattern in B") for line in lines)
+
+
 def test_layers_of_only_one_run_are_named(folders, capsys):
     assert compare(folders["base"], folders["fewer"]) == 0
     text = " ".join(capsys.readouterr().out.split())
@@ -199,7 +215,9 @@ def test_the_csv_has_a_row_a_layer_and_architecture(folders, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere", "base"], "nowhere: not a run's folder: results.csv is missing"),
+        (["nowhere", "base"], "nowhere: not a run's folder: there is no such folder"),
+        (["base", "a file"], "a file: not a run's folder: it is a file"),
+        (["empty", "base"], "empty: not a run's folder: results.csv is missing"),
         (["base", "half"], "half: not a run's folder: config.toml is missing"),
         (["base", "broken"], "broken: not a run's folder: "),
         (["base", "slow", "--arch", "stc"], "--arch stc: not in"),
@@ -218,6 +236,8 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, folders, tmp_
             if name != left_out:
                 (tmp_path / folder / name).write_bytes((folders["base"] / name).read_bytes())
     (tmp_path / "broken" / "summary.json").write_text("{}")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a file").write_text("no run")
     assert compare(*(folders.get(word, word) for word in arguments)) == 2
     captured = capsys.readouterr()
     assert captured.out == ""

@@ -42,6 +42,17 @@ def test_help_has_an_example(name, capsys):
     assert f"Example: crispsim figure {name}" in capsys.readouterr().out
 
 
+def test_only_what_a_figure_takes_is_offered(capsys):
+    offered = {}
+    for name in ("speedup", "energy"):
+        assert crispsim(["figure", name, "--help"]) == 0
+        said = " ".join(capsys.readouterr().out.split())
+        offered[name] = said.partition("--energy ")[2].partition("[default")[0]
+    assert "none" in offered["speedup"]
+    assert "none" not in offered["energy"]
+    assert offered["energy"].startswith("NAME|FILE.toml Energy table")
+
+
 def test_metadata(tmp_path, capsys):
     pytest.importorskip("matplotlib")
     out = tmp_path / "made" / "figures"

@@ -1,5 +1,6 @@
 """`crispsim report` as its user meets it: the command, and the page in a browser."""
 
+import json
 import re
 import shutil
 import sys
@@ -60,8 +61,14 @@ def test_out_names_the_file_and_its_ending_the_format(run, tmp_path):
         (["nowhere"], "nowhere: not a run's folder: there is no such folder"),
         (["empty"], "empty: not a run's folder: results.csv is missing"),
         (["run", "--out", "run/results.csv/a.html"], "run/results.csv is a file; give a path in a folder"),
-        (["run", "--out", "run/config.toml"], "--out run/config.toml: is a file of a run"),
-        (["run", "--out", "empty"], "--out empty: is there and no file"),
+        (["run/results.csv"], "run/results.csv: not a run's folder: it is a file"),
+        (["run", "--out", "run/config.toml"], "--out run/config.toml: must end in .html or .md"),
+        (["run", "--out", "x.pdf"], "--out x.pdf: must end in .html or .md"),
+        (
+            ["run", "--out", "x.pdf", "--format", "md"],
+            "--out x.pdf: its ending is not that of --format md: must be .md",
+        ),
+        (["run", "--out", "folder.md"], "--out folder.md: is there and no file"),
         (["run", "--format", "md", "--out", "a.html"], "--out a.html: its ending is not that of --format md"),
         (["run", "--format", "pdf"], "Invalid value for '--format'"),
         ([], "Missing argument 'DIR'"),
@@ -70,6 +77,7 @@ def test_out_names_the_file_and_its_ending_the_format(run, tmp_path):
 def test_bad_input_is_one_line(run, tmp_path, monkeypatch, capsys, arguments, message):
     shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("report.*"))
     (tmp_path / "empty").mkdir()
+    (tmp_path / "folder.md").mkdir()
     monkeypatch.chdir(tmp_path)
     assert crispsim(["report", *arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -288,6 +296,11 @@ def test_of_a_long_table_the_first_rows_are_shown_until_asked(browser, run, tmp_
     rows = pandas.concat(copies, ignore_index=True)
     rows["cycles"] = [(7919 * place) % len(rows) + 1 for place in range(len(rows))]
     rows.to_csv(own / "results.csv", index=False)
+    summary = json.loads((own / "summary.json").read_text())
+    for arch, total in summary["totals"].items():
+        mine = rows[rows["arch"] == arch]
+        total |= {key: (mine[key] * mine["calls"]).sum().item() for key in ("cycles", "energy_uj")}
+    (own / "summary.json").write_text(json.dumps(summary))
     assert crispsim(["report", str(own)]) == 0
     opened = browser.new_page()
     opened.goto((own / "report.html").as_uri())

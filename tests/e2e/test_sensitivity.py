@@ -111,6 +111,32 @@ def test_one_architecture_has_neither_conclusions_nor_gains(folders, capsys):
     assert "crisp-stc" in text
 
 
+def test_no_gain_over_dense_of_another_machine(folders, tmp_path, capsys):
+    (tmp_path / "fast.toml").write_text('arch = "crisp-stc"\n[set]\nclock_ghz = 2\n[set.rf]\nsums = "flip-flops"\n')
+    (tmp_path / "dense2.toml").write_text((tmp_path / "fast.toml").read_text().replace("crisp-stc", "dense"))
+    (tmp_path / "net.csv").write_text(TABLE)
+    asked = ["run", "--layer-csv", str(tmp_path / "net.csv"), "--quiet", "--block", "32", "--out"]
+    archs = ["--arch", "dense", "--arch", "crisp-stc", "--arch", str(tmp_path / "fast.toml")]
+    line = "no gain is given for fast: dense was not run on the same machine"
+
+    assert crispsim([*asked, str(tmp_path / "a"), *archs]) == 0
+    assert sensitivity(tmp_path / "a") == 0
+    text = capsys.readouterr().out
+    assert line in text.splitlines()
+    gains = text.partition("Energy gain over dense")[2].partition("Largest part")[0]
+    assert "crisp-stc" in gains and "fast" not in gains
+    (head,) = re.findall(r"item +alternative .*mJ.*", text)
+    assert head.split()[-4:] == ["mJ", "mJ", "gain", "mJ"]  # of dense, crisp-stc and fast
+
+    assert crispsim([*asked, str(tmp_path / "b"), *archs, "--arch", str(tmp_path / "dense2.toml")]) == 0
+    assert sensitivity(tmp_path / "b") == 0
+    text = capsys.readouterr().out
+    assert "no gain" not in text
+    gain = json.loads((tmp_path / "b" / "summary.json").read_text())["totals"]["fast"]["energy_gain"]
+    rows = text.partition("Energy gain over dense2")[2].partition("Largest part")[0].splitlines()
+    assert [row.split()[:2] for row in rows if "x" in row and row.split()[0] == "fast"] == [["fast", f"{gain:.2f}x"]]
+
+
 def test_json_and_csv_tell_the_same(folders, capsys, tmp_path):
     out = tmp_path / "new" / "o.csv"
     assert sensitivity(folders["base"], "--json", "--out", out) == 0
@@ -165,6 +191,8 @@ def refused(capsys, *arguments):
 def test_what_is_refused(folders, capsys, tmp_path):
     assert "run with --energy none: it has no energy to vary" in refused(capsys, folders["no energy"])
     assert "not a run's folder: results.csv is missing" in refused(capsys, tmp_path)
+    assert "nowhere: not a run's folder: there is no such folder" in refused(capsys, tmp_path / "nowhere")
+    assert "results.csv: not a run's folder: it is a file" in refused(capsys, folders["base"] / "results.csv")
     own = folders["base"] / "results.csv"
     before = own.read_bytes()
     assert "is a file of a run" in refused(capsys, folders["base"], "--out", own)

@@ -135,7 +135,8 @@ def test_unchanged_layers_come_last(runs, tmp_path):
     for arch in comparison.archs:
         rows = arch.by_change()
         assert rows.iloc[0]["layer"] == "third"
-        assert list(rows["changed"]) == [True, False, False]
+        assert list(rows["changed"] | rows["pattern_only"]) == [True, False, False]
+        assert bool(rows.iloc[0]["changed"]) == (arch.a == "dstc")  # the others take no notice of zeros in inputs
         assert rows.iloc[0]["differs"] == "activation_sparsity"
     assert not comparison.configuration
     assert not comparison.identical
@@ -255,6 +256,28 @@ def test_another_pattern_is_flagged(runs):
     assert flagged["dstc"] == {""}  # given unstructured weights, of the same sparsity
     row = comparison.archs[1].layers.iloc[0]
     assert (row["block_a"], row["block_b"]) == ("32", "64")
+
+
+def test_layers_whose_pattern_alone_changed(runs, tmp_path):
+    """By another block size or other random weights: dense does the same work."""
+    reseeded = read_run(write(tmp_path / "seed", seed=1))
+    for other in (runs["block"], reseeded):
+        dense = compare_runs(runs["base"], other).archs[0]
+        assert set(dense.layers["pattern_only"]) == {True} and set(dense.layers["changed"]) == {False}
+        assert not dense.identical
+        assert json_of(compare_runs(runs["base"], other))["identical"] is False
+        for row in dense.layers.to_dict(orient="records"):
+            assert row["macs_effectual_a"] != row["macs_effectual_b"]
+            assert (row["cycles_ratio"], row["energy_uj_ratio"], row["cycles_change"]) == (1, 1, 0)
+    dual = compare_runs(runs["base"], reseeded).archs[2]
+    assert set(dual.layers["changed"]) == {True} and set(dual.layers["pattern_only"]) == {False}
+    dense, crisp, _ = compare_runs(runs["base"], runs["block"]).archs
+    assert set(dense.layers["differs"]) == {"block"}
+    assert set(crisp.layers["changed"]) == {True}  # weights lie elsewhere
+    slow = compare_runs(runs["base"], runs["slow"]).archs[0].layers
+    assert set(slow["changed"]) == {True} and set(slow["pattern_only"]) == {False}
+    one = compare_runs(runs["base"], runs["layers"]).archs[0].layers
+    assert list(one["pattern_only"]) == [False] * 4 and list(one["changed"]) == [False, True, True, True]
 
 
 def test_a_name_given_twice_is_matched_by_its_occurrence(folders, tmp_path):

@@ -326,6 +326,31 @@ def test_stalls_fill_the_bar(rows, drawn, results):
         assert [own[-1] for own in widths] == pytest.approx(network)
 
 
+@pytest.mark.parametrize(("count", "across"), [(1, 1), (4, 4), (5, 3), (6, 3), (9, 3)])
+def test_panels_of_many_architectures_stand_in_rows_and_nothing_overlaps(rows, drawn, count, across):
+    names = [f"dstc-equal-storage-{index}" for index in range(count)]
+    dense = rows[rows["arch"] == "dense"]
+    table = pd.concat([dense.assign(arch=name) for name in names], ignore_index=True)
+    figure = drawn(stalls.draw, table)
+    figure.draw_without_rendering()
+    shown = figure.axes
+    assert len(shown) == count
+    tops = [round(axes.get_window_extent().y1) for axes in shown]
+    assert tops.count(tops[0]) == across
+    assert len(set(tops)) == -(-count // across)
+    whole = figure.bbox
+    titles = [axes._left_title.get_window_extent() for axes in shown]
+    boxes = [*titles, *(text.get_window_extent() for axes in shown for text in axes.texts)]
+    assert all(box.x1 <= whole.x1 for box in boxes)
+    for one, two in itertools.combinations(titles, 2):
+        assert not one.overlaps(two)
+    for axes in shown:
+        bars_end = axes.transData.transform((100, 0))[0]
+        assert all(text.get_window_extent().x0 >= bars_end for text in axes.texts)
+        ticks = [label.get_window_extent() for label in axes.get_xticklabels()]
+        assert all(one.x1 < two.x0 for one, two in itertools.pairwise(ticks))
+
+
 def test_points_lie_below_the_roofs(roofs, drawn):
     figure = drawn(roofline.draw, roofs)
     (axes,) = figure.axes
@@ -342,10 +367,30 @@ def test_points_lie_below_the_roofs(roofs, drawn):
 def test_machines_of_their_own_have_roofs_of_their_own(rows, drawn):
     own = Machine.load("edge", {"core.count": 2, "smem.bytes_per_cycle": 32})
     two = roofline.collect(rows, dict.fromkeys(rows["arch"], Machine.load("edge")) | {"dstc": own})
-    (axes,) = drawn(roofline.draw, two).axes
-    labels = [line.get_label() for line in axes.lines]
-    assert "128 B/cycle, both SMEM ports (dense, stc, crisp-stc)" in labels
-    assert "32 B/cycle, read port (dstc)" in labels
+    figure = drawn(roofline.draw, two)
+    (axes,) = figure.axes
+    lines = {line.get_label(): line for line in axes.lines}
+    first = [
+        lines[f"{label} (dense, stc, crisp-stc)"] for label in ("128 B/cycle, both SMEM ports", "64 B/cycle, read port")
+    ]
+    second = [lines[f"{label} (dstc)"] for label in ("64 B/cycle, both SMEM ports", "32 B/cycle, read port")]
+    looks = [{(line.get_color(), line.get_linewidth()) for line in own} for own in (first, second)]
+    assert len(looks[0]) == len(looks[1]) == 1
+    ((colour, width),), ((other, narrower),) = looks
+    assert colour != other
+    assert width > narrower  # the later, drawn above, covers no more than the middle of the earlier
+    assert [line.get_linestyle() for line in (*first, *second)] == ["-", "--", "-", "--"]
+    assert {text.get_text(): text.get_color() for text in axes.texts} == {
+        "256 MAC/cycle": colour,
+        "128 MAC/cycle": other,
+    }
+    marks, roofs_legend = [[text.get_text() for text in legend.get_texts()] for legend in figure.legends]
+    assert marks == [f"{arch}, 3 layers" for arch in ("dense", "stc", "dstc", "crisp-stc")]
+    assert [" ".join(text.split()) for text in roofs_legend] == [line.get_label() for line in (*first, *second)]
+    figure.draw_without_rendering()
+    for legend in figure.legends:
+        box = legend.get_window_extent()
+        assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1
 
 
 def test_a_runs_speedups_and_energies(rows, drawn, results):
@@ -470,10 +515,12 @@ def test_a_table_that_cannot_be_drawn_is_said(name, change, message, tables, tmp
 def test_what_is_no_table_is_said(tmp_path):
     (tmp_path / "bytes.csv").write_bytes(b"\xff\xfe\x00a,b\n")
     (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "ragged.csv").write_text("a,b\n1,2\n1,2,3\n")
     for path, message in (
         ("none.csv", "cannot read"),
-        ("bytes.csv", "not a CSV"),
-        ("empty.csv", "not a CSV"),
+        ("bytes.csv", "not a CSV table: it is not text in UTF-8"),
+        ("empty.csv", "not a CSV table: it is empty"),
+        ("ragged.csv", "not a CSV table: its rows do not all have the columns of its heading"),
         ("", "cannot read"),
     ):
         with pytest.raises(InputError, match=message) as caught:

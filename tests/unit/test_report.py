@@ -18,6 +18,7 @@ from crispsim.bench.report.content import Column, Notes, Picture, Section, Table
 from crispsim.bench.report.html import html_page
 from crispsim.bench.report.markdown import markdown_page
 from crispsim.bench.report.pictures import inline
+from crispsim.bench.report.run_content import run_report
 from crispsim.bench.run_folder import read_run
 from crispsim.cli.main import run_command as crispsim
 from crispsim.sim import InputError
@@ -69,6 +70,19 @@ def change(folder, edit, name="summary.json"):
     path.write_text(json.dumps(content) if name.endswith(".json") else tomli_w.dumps(content), encoding="utf-8")
 
 
+def add_up(folder):
+    """Make the totals of a run's cycles and energy what its rows, after an edit, add up to."""
+    rows = pandas.read_csv(folder / "results.csv", keep_default_na=False)
+
+    def edit(summary):
+        for arch, total in summary["totals"].items():
+            own = rows[rows["arch"] == arch]
+            for key in ("cycles", "energy_uj"):
+                total[key] = (own[key] * own["calls"]).sum().item()
+
+    change(folder, edit)
+
+
 def text_of(element):
     return "".join(element.itertext())
 
@@ -93,9 +107,9 @@ def table_of(report, name) -> Table:
     return next(table for table in tables if table.id == name)
 
 
-def notes_of(report):
-    """Term and text of every point in the part on how to read it."""
-    blocks = section_of(report, "reading").blocks
+def notes_of(report, section="reading"):
+    """Term and text of every point in a part, that on how to read it unless named."""
+    blocks = section_of(report, section).blocks
     return [item for block in blocks if isinstance(block, Notes) for item in block.items]
 
 
@@ -172,9 +186,17 @@ def test_every_row_and_column_of_the_results_is_in_the_table_of_layers(tree, fol
     names = [column.meaning.partition(":")[0] for column in table.columns]
     assert sorted(names) == sorted(rows.columns)
     assert len(cells_of(tree, "layer-table")) == len(rows) == len(table.rows)
+    units = {"µs": 1, "ms": 1e3, "ns": 1e-3, "µJ": 1, "nJ": 1e-3, "pJ·s": 1, "fJ·s": 1e-3, "nJ·s": 1e3}
+    sizes = [units.get(column.unit, 1) for column in table.columns]
+    assert {column.unit for column, size in zip(table.columns, sizes, strict=True) if size != 1}
     for row, own in zip(table.rows, rows.to_dict(orient="records"), strict=True):
-        for name, value in zip(names, row, strict=True):
-            assert value is None if own[name] == "" else str(value) == own[name] or float(value) == float(own[name])
+        for name, value, size in zip(names, row, sizes, strict=True):
+            if own[name] == "":
+                assert value is None
+            elif size == 1:
+                assert str(value) == own[name] or float(value) == float(own[name])
+            else:
+                assert value * size == pytest.approx(float(own[name]), rel=1e-12)
 
 
 def test_a_rounded_cell_of_the_layers_has_its_value_to_sort_by(tree, folders):
@@ -225,14 +247,49 @@ def test_the_headline_is_of_the_totals_and_marks_the_best(folders):
 
 
 def test_a_column_in_which_all_are_alike_marks_none(own):
-    def same(summary):
-        for total in summary["totals"].values():
-            total["energy_uj"] = 5.0
-
-    change(own, same)
-    table = table_of(report_of(own), "headline")
+    rows = pandas.read_csv(own / "results.csv", keep_default_na=False)
+    rows.assign(energy_uj=5.0).to_csv(own / "results.csv", index=False)
+    add_up(own)
+    report = report_of(own)
+    table = table_of(report, "headline")
     at = [column.label for column in table.columns].index("energy")
     assert not any(column == at for _, column in table.best)
+    assert verdict_of(report).endswith(". dense, stc, dstc and crisp-stc take equally much energy (20.00 µJ).")
+
+
+@pytest.mark.parametrize(
+    ("latency", "energy", "said"),
+    [
+        ((9, 2, 3, 4), (9, 2, 3, 4), "stc is the fastest (2.000 µs): 2.10 times as fast as dense. It also takes the"),
+        ((9, 2, 2, 4), (9, 2, 2, 4), "stc and dstc are equally fast, before all others (2.000 µs): 2.10 to 3.20 times "
+         "as fast as dense. They also take the least energy (2.000 µJ): dense takes 1.50 times as much."),
+        ((9, 2, 2.00004, 4), (9, 8, 2, 2), "stc and dstc are equally fast, before all others (2.000 µs): 2.10 to 3.20 "
+         "times as fast as dense. dstc and crisp-stc take the least energy (2.000 µJ): dense takes 1.50 to 4.00 times"),
+        ((2, 2, 3, 4), (2, 2, 3, 4), "dense and stc are equally fast, before all others (2.000 µs). They also take the "
+         "least energy (2.000 µJ)."),
+        ((2, 2, 2, 2), (2, 2, 2, 2), "dense, stc, dstc and crisp-stc take equally long (2.000 µs). They also take "
+         "equally much energy (2.000 µJ)."),
+        ((2, 2.01, 3, 4), (9, 2, 2.01, 4), "dense is the fastest (2.000 µs). stc takes the least energy (2.000 µJ)"),
+    ],
+)  # fmt: skip
+def test_all_that_share_the_first_place_are_named_and_marked(own, latency, energy, said):
+    run = read_run(own)
+    for total, us, uj in zip(run.summary["totals"].values(), latency, energy, strict=True):
+        total |= {"latency_us": float(us), "energy_uj": float(uj)}
+    for arch, speedup, gain in (("stc", 2.1, 1.5), ("dstc", 3.2, 1.5), ("crisp-stc", 2.1, 4.0)):
+        run.summary["totals"][arch] |= {"speedup": speedup, "energy_gain": gain}
+    report = run_report(run, None)
+    assert verdict_of(report).startswith(said)
+    table = table_of(report, "headline")
+    labels = [column.label for column in table.columns]
+    for label, values in (("latency", latency), ("energy", energy)):
+        marked = {row for row, at in table.best if at == labels.index(label)}
+        least = {row for row, value in enumerate(values) if f"{value:.3f}" == f"{min(values):.3f}"}
+        assert marked == (least if len(least) < 4 else set())
+
+
+def verdict_of(report):
+    return section_of(report, "results").blocks[0].text
 
 
 def test_breakdowns_add_up(folders):
@@ -262,7 +319,7 @@ def test_pictures_tables_and_columns_use_the_same_words(folders, tree):
     assert {row[0] for row in table_of(report, "costs").rows} <= set(columns.values())
 
 
-@pytest.mark.parametrize(("factor", "unit"), [(1, "µJ"), (1e6, "mJ")])
+@pytest.mark.parametrize(("factor", "unit"), [(1, "µJ"), (1e3, "mJ"), (1e6, "J"), (1e-3, "nJ"), (1e-6, "pJ")])
 def test_energies_are_in_the_unit_that_the_largest_reaches(own, factor, unit):
     before = {arch: total["energy_uj"] for arch, total in read_run(own).summary["totals"].items()}
 
@@ -273,13 +330,16 @@ def test_energies_are_in_the_unit_that_the_largest_reaches(own, factor, unit):
                     total[key] *= factor
 
     change(own, scale)
+    rows = pandas.read_csv(own / "results.csv", keep_default_na=False)
+    rows["energy_uj"] *= factor
+    rows.to_csv(own / "results.csv", index=False)
     assert max(before.values()) < 1000
     report = report_of(own)
     at, column = next(
         (at, column) for at, column in enumerate(table_of(report, "headline").columns) if column.label == "energy"
     )
     whole = table_of(report, "energy-table").rows[-1][1]
-    size = 1 if unit == "µJ" else 1000
+    size = {"J": 1e6, "mJ": 1e3, "µJ": 1, "nJ": 1e-3, "pJ": 1e-6}[unit]
     assert column.unit == unit == table_of(report, "energy-table").columns[1].unit
     assert [row[at] for row in table_of(report, "headline").rows] == pytest.approx(
         [factor * value / size for value in before.values()]
@@ -300,7 +360,10 @@ def test_what_one_must_know_is_said(own):
     rows.to_csv(own / "results.csv", index=False)
     report = report_of(own)
     notes = dict(notes_of(report))
-    assert notes["Warning"] == "the SMEM cycles in 3.45 ns"
+    assert notes_of(report, "results") == [("Warning", "the SMEM cycles in 3.45 ns")]
+    below = section_of(report, "results").blocks[1]
+    assert isinstance(below, Notes) and below.role == "warning"
+    assert "Warning" not in notes
     assert notes["Notice"] == "one row skipped"
     assert "clock tree" in notes["Left out of the energy"]
     assert notes["Clock and SMEM"] == "dense: smem: 3 cycles; the machine takes 2."
@@ -317,6 +380,7 @@ def test_what_one_must_know_is_said(own):
 def test_nothing_is_said_that_does_not_hold(folders):
     notes = dict(notes_of(report_of(folders / "one")))
     assert not {"Warning", "Masks", "Clocks", "Memory figures"} & set(notes)
+    assert not notes_of(report_of(folders / "one"), "results")
 
 
 def test_without_energy_there_is_nothing_about_it(folders):
@@ -369,6 +433,7 @@ def test_machines_that_differ_are_set_side_by_side(own):
 
     change(own, widen, "config.toml")
     report = report_of(own)
+    assert " times as fast as dense on the same machine. " in verdict_of(report)
     table = table_of(report, "machine-differences")
     assert [column.label for column in table.columns] == ["field", "dense", "dstc", "crisp-stc", "unit", "meaning"]
     assert [row[:4] for row in table.rows] == [
@@ -504,13 +569,18 @@ def test_where_files_are_written(own, tmp_path):
     for name in ("page", "page.html", "page.md"):
         made = report_targets(own, tmp_path / name, ["html", "md"])
         assert made == {"html": tmp_path / "page.html", "md": tmp_path / "page.md"}
-    assert report_targets(own, tmp_path / "v1.2", ["md"]) == {"md": tmp_path / "v1.2"}
+    assert report_targets(own, tmp_path / "v1.2", ["md", "html"])["md"] == tmp_path / "v1.2.md"
+    (tmp_path / "link.html").symlink_to(own / "results.csv")
+    (tmp_path / "folder.html").mkdir()
     for out, rule in (
-        (own / "results.csv", "is a file of a run"), (own / "results.csv" / "a.html", "is a file; give a path in a"),
-        (tmp_path, "is there and no file"), (tmp_path / "a.md", "not that of --format html"),
+        (tmp_path / "link.html", "is a file of a run"), (own / "results.csv" / "a.html", "is a file; give a path in a"),
+        (tmp_path / "folder.html", "is there and no file"), (tmp_path / "a.md", "not that of --format html"),
+        (tmp_path / "a.pdf", r"not that of --format html: must be \.html"), (tmp_path / "a", "must be .html"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=rule):
             report_targets(own, out, ["html"])
+    with pytest.raises(InputError, match=r"results.csv: not a run's folder: it is a file"):
+        report_targets(own / "results.csv", None, ["html"])
 
 
 def test_files_are_written_both_or_neither(folders, tmp_path, monkeypatch):

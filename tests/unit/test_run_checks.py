@@ -1,5 +1,6 @@
 """A run's folder is looked at once, when it is read: what no run of this version writes is refused in one line."""
 
+import io
 import json
 import shutil
 import tomllib
@@ -9,6 +10,7 @@ import pandas
 import pytest
 import tomli_w
 
+from crispsim.bench.run_checks import why_unread
 from crispsim.bench.run_folder import read_run
 from crispsim.cli.main import run_command as crispsim
 from crispsim.sim import InputError, Machine
@@ -72,7 +74,10 @@ def test_every_column_is_needed(folders, name, tmp_path):
         ("smem_read_bytes", "", "must hold numbers only"),
         ("requested_sparsity", "x", "must hold numbers only"),
         ("cycles", "0", "must be at least 1"),
+        ("cycles", "-5", "must be at least 1"),
         ("speedup", "0.0", "must be above 0"),
+        ("macs_issued", "-1", "must not be negative"),
+        ("leakage_uj", "-0.5", "must not be negative"),
     ],
 )
 def test_cells_that_no_run_wrote(own, column, value, problem):
@@ -82,8 +87,49 @@ def test_cells_that_no_run_wrote(own, column, value, problem):
     assert refused(own) == again(f"results.csv: column {column!r}: {problem}")
 
 
+RULE = "every layer has one row for each of stc, dstc, in this order"
+ROWS = {
+    "none": (lambda r: r[:0], "results.csv has no rows"),
+    "one dropped": (lambda r: r[:2] + r[3:], f"results.csv: row 4 is 'last' on dstc, not 'last' on stc: {RULE}"),
+    "one twice": (lambda r: [*r[:1], *r], f"results.csv: row 3 is 'first' on stc, not 'first' on dstc: {RULE}"),
+    "two in another order": (lambda r: [r[1], r[0], *r[2:]], f"row 2 is 'first' on dstc, not 'first' on stc: {RULE}"),
+    "a layer's of two": (lambda r: [r[0], r[3], r[2], r[1]], f"row 3 is 'last' on dstc, not 'first' on dstc: {RULE}"),
+    "the last dropped": (lambda r: r[:-1], f"results.csv: 'last' has no row for dstc: {RULE}"),
+    "a layer dropped": (lambda r: r[:-2], "totals.stc.cycles is "),
+    "a layer twice": (lambda r: [*r, *r[2:]], "totals.stc.cycles is "),
+}
+
+
+@pytest.mark.parametrize("what", ROWS)
+def test_rows_that_no_run_wrote(what, own):
+    edit, problem = ROWS[what]
+    head, *lines = (own / "results.csv").read_text().splitlines(keepends=True)
+    (own / "results.csv").write_text("".join([head, *edit(lines)]))
+    assert problem in refused(own)
+
+
+@pytest.mark.parametrize(("column", "factor"), [("calls", 2), ("cycles", 3), ("energy_uj", 1 + 1e-8)])
+def test_totals_are_the_sums_of_the_rows(own, column, factor):
+    rows = pandas.read_csv(own / "results.csv", keep_default_na=False)
+    rows.loc[3, column] *= factor
+    rows.to_csv(own / "results.csv", index=False)
+    told = "energy_uj" if column == "energy_uj" else "cycles"
+    total = json.loads((own / "summary.json").read_text())["totals"]["dstc"][told]
+    found = (rows.loc[[1, 3], told] * rows.loc[[1, 3], "calls"]).sum()
+    line = refused(own)
+    assert line.startswith(f"summary.json: totals.dstc.{told} is {total}, the rows of results.csv add up to ")
+    assert float(line.split(" add up to ")[1].split(";")[0]) == pytest.approx(found, rel=1e-12)
+
+
+def test_what_floats_round_is_no_difference(own):
+    rows = pandas.read_csv(own / "results.csv", keep_default_na=False)
+    rows["energy_uj"] *= 1 + 1e-11
+    rows.to_csv(own / "results.csv", index=False)
+    assert read_run(own)
+
+
 SUMMARIES = {
-    "a total that is no table": (lambda s: s["totals"].update(stc=5), "totals.stc: must be a valid dictionary"),
+    "a total that is no table": (lambda s: s["totals"].update(stc=5), "totals.stc: must be a table"),
     "a total that is text": (lambda s: s["totals"]["stc"].update(speedup="fast"), "totals.stc.speedup: must be a"),
     "a total that is not finite": (lambda s: s["totals"]["dstc"].update(mac_uj=float("nan")), "totals.dstc.mac_uj"),
     "no cycles": (lambda s: s["totals"]["stc"].pop("cycles"), "totals.stc.cycles: must be a number"),
@@ -91,16 +137,16 @@ SUMMARIES = {
     "no causes": (lambda s: s["totals"]["stc"].pop("core_cycles"), "totals.stc.core_cycles.busy: must be a number"),
     "no energy of a total": (lambda s: s["totals"]["stc"].pop("rf_uj"), "totals.stc.rf_uj: must be a number"),
     "no architectures": (lambda s: s.update(totals={}), "summary.json is of none, config.toml of stc, dstc"),
-    "options that are no table": (lambda s: s.update(options=[]), "options: must be a valid dictionary"),
+    "options that are no table": (lambda s: s.update(options=[]), "options: must be a table"),
     "energy of an earlier version": (lambda s: s.pop("energy"), "energy: is missing"),
     "energies that are not told of": (lambda s: s.update(energy=None), "results.csv has energies"),
-    "energy that is text": (lambda s: s.update(energy="horowitz45"), "energy: must be a valid dictionary"),
-    "memories that are a list": (lambda s: s["energy"].update(memories=[]), "energy.memories: must be a valid dict"),
+    "energy that is text": (lambda s: s.update(energy="horowitz45"), "energy: must be a table"),
+    "memories that are a list": (lambda s: s["energy"].update(memories=[]), "energy.memories: must be a table"),
     "a memory that is a number": (lambda s: s["energy"]["memories"].update(stc=[3]), "energy.memories.stc.0: must be"),
     "a memory without its energy": (lambda s: s["energy"]["memories"]["stc"][0].pop("read_pj"), "stc.0.read_pj: is m"),
     "memories of another": (lambda s: s["energy"]["memories"].update(x=[]), "energy.memories is of stc, dstc, x"),
     "an area that is text": (lambda s: s["energy"]["area_mm2"]["stc"].update(total="x"), "area_mm2.stc.total: must"),
-    "warnings that are text": (lambda s: s.update(warnings="hot"), "warnings: must be a valid list"),
+    "warnings that are text": (lambda s: s.update(warnings="hot"), "warnings: must be a list"),
 }
 
 
@@ -120,14 +166,14 @@ CONFIGS = {
         lambda c: c["arch"][0]["machine"]["smem"].pop("banks"), "arch.0.machine.smem.banks: is missing",
     ),
     "a field that no machine has": (
-        lambda c: c["arch"][0]["machine"]["core"].update(lanez=8), "arch.0.machine.core.lanez: Extra inputs are not",
+        lambda c: c["arch"][0]["machine"]["core"].update(lanez=8), "arch.0.machine.core.lanez: there is no such field",
     ),
     "a clock that is text": (lambda c: c["arch"][0]["machine"].update(clock_ghz="1"), "arch.0.machine.clock_ghz: must"),
     "a machine that does not hold together": (
         lambda c: c["arch"][0]["machine"].update(column_tile=3), "column_tile: value 3: must be a multiple of",
     ),
-    "other architectures": (lambda c: c["arch"].reverse(), "results.csv is of stc, dstc, config.toml of dstc, stc"),
-    "no architectures": (lambda c: c.update(arch=[]), "arch: List should have at least 1 item"),
+    "other architectures": (lambda c: c["arch"].reverse(), "summary.json is of stc, dstc, config.toml of dstc, stc"),
+    "no architectures": (lambda c: c.update(arch=[]), "arch: must not be empty"),
 }  # fmt: skip
 
 
@@ -142,15 +188,30 @@ def test_configurations_that_no_run_wrote(what, own):
 
 
 def test_files_that_are_something_else(own):
-    for name, text in (("summary.json", "[]"), ("summary.json", "{"), ("config.toml", "=")):
+    for name, text in (("summary.json", "[]"), ("summary.json", "{"), ("config.toml", "="), ("results.csv", "")):
         before = (own / name).read_text()
         (own / name).write_text(text)
         assert refused(own)
         (own / name).write_text(before)
     (own / "results.csv").write_bytes(b"\xff\xfe\x00")
     assert refused(own)
-    (own / "results.csv").write_text("")
-    assert refused(own) == "No columns to parse from file"
+
+
+@pytest.mark.parametrize(
+    ("parse", "said"),
+    [
+        (lambda: pandas.read_csv(io.StringIO("")), "it is empty"),
+        (lambda: pandas.read_csv(io.StringIO("a\n1\n1,2,3\n")), "its rows do not all have the columns of its heading"),
+        (lambda: b"\xff".decode("utf-8"), "it is not text in UTF-8"),
+        (lambda: json.loads(" \n"), "it is empty"),
+        (lambda: json.loads('{"a": 1,\n}'), "it is not JSON: line "),
+        (lambda: tomllib.loads("="), "it is not TOML: "),
+    ],
+)
+def test_why_a_file_cannot_be_read_is_said_in_plain_words(parse, said):
+    with pytest.raises(ValueError) as caught:
+        parse()
+    assert why_unread(caught.value).startswith(said)
 
 
 @pytest.mark.parametrize(

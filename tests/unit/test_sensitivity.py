@@ -1,5 +1,6 @@
 """Energy figures varied: against runs with those figures, against every combination one by one, and by hand."""
 
+import csv
 import itertools
 import json
 import math
@@ -37,8 +38,13 @@ def gemm(name, p, s=64, k=256, **more):
 NETWORK = (gemm("first", 40), gemm("second", 20, calls=3))
 
 
+def spec_of(arch, name, overrides):
+    return replace(load_arch(arch, "edge", overrides), name=name)
+
+
 def simulated(table, archs=ARCHS, overrides=None):
-    specs = [load_arch(name, "edge", overrides or {}) for name in archs]
+    """Archs : names, or specs with machines of their own."""
+    specs = [load_arch(arch, "edge", overrides or {}) if isinstance(arch, str) else arch for arch in archs]
     return specs, simulate(NETWORK, specs, nm="2:4", block=32, sparsity=0.75, all_layers=True, energy=table)
 
 
@@ -485,12 +491,66 @@ def test_what_does_not_matter_is_not_named(study):
 
 def test_without_dense_there_are_no_gains(tmp_path):
     study = study_run(run_with(tmp_path / "run", archs=("stc", "crisp-stc")))
-    assert (study.baseline, study.gains) == (None, [])
+    assert (study.baselines, study.gains) == ({"stc": None, "crisp-stc": None}, [])
     assert all(record["energy_gain"] is None for record in records_of(study))
     assert {"full_adder", "crossbar_bit", "buffer"} & {item.name for item in study.items} == set()
     write_options(tmp_path / "o.csv", study)
     assert ",,tool," in (tmp_path / "o.csv").read_text()
     assert json.loads(json.dumps(json_of(study)))["gains"] == []
+
+
+FAST = FLIP_FLOPS | {"clock_ghz": 2}
+
+
+def test_a_gain_is_over_dense_on_the_same_machine(tmp_path):
+    """That of `fast` is over the dense one which is not in the run."""
+    fast = spec_of("crisp-stc", "fast", FAST)
+    study = study_run(run_with(tmp_path / "run", archs=("dense", fast, "stc")))
+    assert study.baselines == {"dense": "dense", "fast": None, "stc": "dense"}
+    assert study.without_gain == ["fast"]
+    (gain,) = study.gains
+    assert (gain.arch, gain.over) == ("stc", "dense")
+    assert gain.gain == pytest.approx(study.run.summary["totals"]["stc"]["energy_gain"], rel=1e-12)
+    assert {r["arch"] for r in records_of(study) if r["energy_gain"] is None} == {"fast"}
+    assert {r["arch"] for r in records_of(study) if r["energy_gain"] is not None} == {"dense", "stc"}
+    told = json.loads(json.dumps(json_of(study), allow_nan=False))
+    assert told["baselines"] == {"dense": "dense", "fast": None, "stc": "dense"}
+    assert [(gain["arch"], gain["over"]) for gain in told["gains"]] == [("stc", "dense")]
+    assert {r["arch"] for r in told["alternatives"] if r["energy_gain"] is None} == {"fast"}
+    write_options(tmp_path / "o.csv", study)
+    with (tmp_path / "o.csv").open() as file:
+        assert {row["arch"] for row in csv.DictReader(file) if row["energy_gain"] == ""} == {"fast"}
+    claimed = [c for c in study.conclusions if {c.a, c.b} == {"dense", "fast"}]
+    assert len(claimed) == 2  # they are compared nevertheless
+
+
+def test_each_machine_has_its_own_dense(tmp_path):
+    """With every alternative the gains are those of a run with its figures."""
+    archs = ("dense", "crisp-stc", spec_of("crisp-stc", "fast", FAST), spec_of("dense", "fast dense", FAST))
+    study = study_run(run_with(tmp_path / "run", archs=archs))
+    assert study.baselines == {
+        "dense": "dense", "crisp-stc": "dense", "fast": "fast dense", "fast dense": "fast dense",
+    }  # fmt: skip
+    assert study.without_gain == []
+    assert [(gain.arch, gain.over) for gain in study.gains] == [("crisp-stc", "dense"), ("fast", "fast dense")]
+    totals = study.run.summary["totals"]
+    for gain in study.gains:
+        assert gain.gain == pytest.approx(totals[gain.arch]["energy_gain"], rel=1e-12)
+    _, results = simulated(with_figure(load_table("horowitz45"), "register_bit", 0.0132), archs)
+    for record in records_of(study):
+        if (record["item"], record["alternative"]) == ("register_bit", "NanGate"):
+            wanted = results.total(record["arch"]).record()["energy_gain"]
+            assert record["energy_gain"] == pytest.approx(wanted, rel=1e-12)
+
+
+def test_a_machine_that_dense_takes_the_same_energy_on_will_do(tmp_path):
+    """Dense has no accumulation buffer; of two that take the same, that on the very machine is named."""
+    banks = spec_of("crisp-stc", "banks", ONE_BANK | {"smem.banks": 16})
+    study = study_run(run_with(tmp_path / "one", archs=("dense", banks)))
+    assert study.baselines == {"dense": "dense", "banks": "dense"}
+    dense = spec_of("dense", "dense banks", ONE_BANK | {"smem.banks": 16})
+    study = study_run(run_with(tmp_path / "two", archs=("dense", banks, dense)))
+    assert study.baselines["banks"] == "dense banks"
 
 
 def test_the_records(study, tmp_path):
@@ -541,6 +601,13 @@ def test_folders_that_are_refused(study, tmp_path):
     assert "energy: cell_type is missing; a run of another version?" in refused(other)
     other = changed(here, tmp_path / "unknown", "config.toml", "energy.figures.multiply_8", "energy.figures.multiply_9")
     assert "unknown figure 'multiply_9'" in refused(other)
+    other = changed(here, tmp_path / "arch", "config.toml", 'arch = "stc"', 'arch = "sct"')
+    assert "stc: sct is missing; a run of another version?" in refused(other)
+    other = changed(here, tmp_path / "ports", "summary.json", '"ports": "1rw"', '"ports": "5rw"')
+    assert "ports: value '5rw'" in refused(other)
+    parts = ('"part": "rf",\n          "count": 4', '"part": "fr",\n          "count": 4')
+    other = changed(here, tmp_path / "part", "summary.json", *parts)
+    assert "memories of another kind" in refused(other)
     other = changed(here, tmp_path / "machine", "config.toml", "\nlanes = 8", "\nlanez = 8")
     assert "lane" in refused(other)
     other = changed(here, tmp_path / "column", "results.csv", "popcount_adders", "popcounts")
