@@ -141,7 +141,7 @@ class GroupResult:
 class LayerEnergy:
     """The energy of a layer, and that of the dense machine under the same table.
 
-    sram_origin : where the memories' figures come from: table, interpolated, live or preset.
+    sram_origin : where the memories' figures come from: table, energy table, live or interpolated.
     """
 
     own: Energy
@@ -224,6 +224,7 @@ class LayerResult:
             values[CAUSE_COLUMNS[cause]] = cycles
         if self.energy:
             values |= self.energy.own.parts | {
+                "energy_uj": self.energy.own.energy_uj,
                 "edp_uj_us": self.energy.own.energy_uj * self.latency_us,
                 "sram_origin": self.energy.sram_origin,
             }
@@ -240,7 +241,6 @@ def columns_of(*, with_energy: bool) -> Sequence[str]:
 def _energy_ratios(own: Energy, baseline: Energy, macs_dense: int, macs_effectual: int) -> dict[str, float]:
     """What follows from energies of a layer or of a network: two operations a MAC, 1 TOPS/W is 1 operation a pJ."""
     return {
-        "energy_uj": own.energy_uj,
         "energy_gain": baseline.energy_uj / own.energy_uj,
         "tops_per_watt_dense": 2e-6 * macs_dense / own.energy_uj,
         "tops_per_watt_effectual": 2e-6 * macs_effectual / own.energy_uj,
@@ -251,8 +251,8 @@ def _energy_ratios(own: Energy, baseline: Energy, macs_dense: int, macs_effectua
 class Total:
     """A network on one architecture: sums over its layers, each as often as it is called, then ratios of sums.
 
-    energy : its parts, in uJ; energy_ratios : total, gain over dense and TOPS/W by column name; both None without an
-    energy table. The energy-delay product is that of the two sums.
+    energy : its parts, in uJ; energy_ratios : gain over dense and TOPS/W by column name; both None without an energy
+    table. The energy-delay product is that of the two sums.
     """
 
     arch: str
@@ -281,8 +281,8 @@ class Total:
         """Parts, total, energy-delay product and ratios by column name; empty without an energy table."""
         if self.energy is None or self.energy_ratios is None:
             return {}
-        edp = self.energy.energy_uj * self.latency_us
-        return self.energy.parts | self.energy_ratios | {"edp_uj_us": edp}
+        total = self.energy.energy_uj
+        return self.energy.parts | self.energy_ratios | {"energy_uj": total, "edp_uj_us": total * self.latency_us}
 
     def record(self) -> dict[str, object]:
         """As summary.json has it."""
