@@ -10,7 +10,7 @@ from ..formats import Pattern, draw_weights
 from ..sim import ARCHITECTURES, ArchSpec, InputError, load_arch
 from ..sim.activations import NoZeros
 from ..sim.arch_spec import variant_names, variant_summary
-from ..sim.energy import EnergyModel, area_of, clock_notes, clock_warnings
+from ..sim.energy import EnergyModel, area_of, clock_notes, clock_warnings, table_names
 from ..sim.machine import describe, parse_overrides, preset_names
 from ..sim.weights import Weights
 from .options import NO_ENERGY, energy_option, machine_option, set_option, verbose_option
@@ -22,7 +22,7 @@ _SHOWN_PATTERNS = ((1, 1), (1, 4), (2, 4), (3, 4))
 @click.group(invoke_without_command=True, epilog="Example: crispsim archs show crisp-stc --set smem.bytes_per_cycle=32")
 @click.pass_context
 def archs(ctx: click.Context) -> None:
-    """List the architectures and machine presets."""
+    """List the architectures, machine presets and energy tables."""
     if ctx.invoked_subcommand is None:
         console = terminal(120)
         for name, architecture in ARCHITECTURES.items():
@@ -32,6 +32,7 @@ def archs(ctx: click.Context) -> None:
         console.print(
             f"\n--arch also takes a .toml file; machines (--machine): {', '.join(preset_names())}, or a .toml file"
         )
+        console.print(f"energy tables (--energy): {', '.join(table_names())}, a .toml file, or none")
 
 
 @archs.command(epilog="Example: crispsim archs show stc --machine paper")
