@@ -1,6 +1,6 @@
 """What pages and pictures call the parts of energy and the causes of core-cycles, with what each is.
 
-docs/files.md, section 3, has the definitions in full.
+docs/files.md, section 4, has the definitions in full.
 """
 
 from __future__ import annotations

@@ -16,12 +16,13 @@ from ..bench.figures.drawing import need_matplotlib
 from ..bench.figures.figure_kind import check_target, read_table, write_figure
 from ..bench.figures.registry import FIGURES
 from ..bench.run_folder import RunFolder, read_run
-from ..sim import ARCHITECTURES, InputError, Layer, Machine, load_arch, read_layers, shipped_layers, simulate
+from ..sim import ARCHITECTURES, InputError, Layer, Machine, load_arch, read_layers, simulate
 from ..sim.energy import DEFAULT_TABLE, load_table, table_names
 from ..sim.machine import parse_overrides
 from ..sim.tasks import DEFAULT_SPARSITY
 from .options import NO_ENERGY, energy_option, machine_option, set_option, verbose_option
 from .progress import LayerProgress
+from .workload import layer_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -233,9 +234,7 @@ def _simulated(
 
 
 def _layers(path: Path) -> list[Layer]:
-    shipped = shipped_layers()
-    found = shipped[str(path)] if not path.exists() and str(path) in shipped else path
-    return read_layers(found, notice=lambda line: click.echo(f"note: {line}", err=True))
+    return read_layers(layer_table(path), notice=lambda line: click.echo(f"note: {line}", err=True))
 
 
 def _progress() -> LayerProgress:

@@ -187,8 +187,10 @@ def _checked(ctx: click.Context, workload: Workload) -> Workload:
             if ctx.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE:
                 option = f"--{name.replace('_', '-')}"
                 raise InputError(f"{option}: the weights of {workload.weights} have their own pattern; leave it out")
-    shipped = shipped_layers()
-    name = workload.layer_csv
-    if name is None or (name.exists() and not name.is_dir()) or str(name) not in shipped:
-        return workload
-    return replace(workload, layer_csv=shipped[str(name)])
+    return replace(workload, layer_csv=workload.layer_csv and layer_table(workload.layer_csv))
+
+
+def layer_table(given: Path) -> Path:
+    """The layer table of this name: a shipped one, unless there is a file; a folder is not in its way."""
+    is_file = given.exists() and not given.is_dir()
+    return given if is_file else shipped_layers().get(str(given), given)

@@ -36,13 +36,7 @@ POWER_NOTE = "1 TOPS/W is one operation a picojoule; a MAC is two operations"
 
 
 def run_report(run: RunFolder, pictures: Sequence[Picture] | None) -> Report:
-    """The report of a run; pictures None: matplotlib to draw them is not installed.
-
-    Raises
-    ------
-    InputError
-        Its config.toml cannot be read.
-    """
+    """The report of a run; pictures None: matplotlib to draw them is not installed."""
     energy = run.summary["energy"]
     sections = [
         Section(id="results", title="Results", blocks=_headline(run)),
