@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..sim import InputError
-from ..sim.energy import PARTS
 from ..sim.machine import flatten
 from ..sim.result import CAUSE_COLUMNS
+from .run_checks import ENERGY_NUMBERS
 from .run_folder import RunFolder
 from .whole_files import whole_files
 
@@ -25,17 +25,13 @@ if TYPE_CHECKING:
 SHAPE = ("s", "k", "p", "groups")
 PATTERN = ("nm", "block", "mask", "weight_sparsity", "activation_sparsity")
 
-# Columns of results.csv that are compared: those of every run, and those of its energy.
+# Columns of results.csv that are compared, beside those of energy.
 _COUNTS = (
     "cycles", *CAUSE_COLUMNS.values(), "smem_read_bytes", "smem_write_bytes", "compute_bound_cycles",
     "smem_bound_cycles", "utilization", "macs_dense", "macs_effectual", "macs_issued", "weight_bytes",
     "metadata_bytes", "activation_bytes", "rf_read_bytes", "rf_write_bytes", "accumulator_read_bytes",
     "accumulator_write_bytes", "mux_selections", "mux2_selections", "popcount_adders", "crossbar_bits", "latency_us",
     "speedup",
-)  # fmt: skip
-_ENERGY = (
-    "energy_uj", *(f"{part}_uj" for part in PARTS), "edp_uj_us", "energy_gain", "tops_per_watt_dense",
-    "tops_per_watt_effectual",
 )  # fmt: skip
 
 # Of those, what another pattern changes whatever the machine makes of it.
@@ -231,7 +227,7 @@ def compare_runs(a: RunFolder, b: RunFolder, pairs: Sequence[Pair] | None = None
     named = pairs is not None
     pairs = list(pairs) if pairs is not None else choose_pairs(a, b)
     without = [name for name, run in (("A", a), ("B", b)) if not run.has_energy]
-    measures = [*_COUNTS, *(() if without else _ENERGY)]
+    measures = [*_COUNTS, *(() if without else ENERGY_NUMBERS)]
     lacks = f"{' and '.join(without)} {'were' if len(without) > 1 else 'was'} run without an energy table"
     return Comparison(
         a=a,
@@ -347,7 +343,7 @@ def _arch_settings(run: RunFolder, name: str, *, figures: bool) -> dict[str, obj
 def _totals(a: RunFolder, b: RunFolder, pair: Pair, *, energy: bool) -> dict[str, Change]:
     """Totals of the two."""
     one, other = _total_of(a, pair[0]), _total_of(b, pair[1])
-    names = (*_TOTALS, *(f"core_cycles.{cause}" for cause in CAUSE_COLUMNS), *(_ENERGY if energy else ()))
+    names = (*_TOTALS, *(f"core_cycles.{cause}" for cause in CAUSE_COLUMNS), *(ENERGY_NUMBERS if energy else ()))
     return {name: Change(a=one[name], b=other[name]) for name in names}
 
 

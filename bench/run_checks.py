@@ -40,7 +40,8 @@ _RULES = {
 _SUMS = {"cycles": 0.0, "energy_uj": 1e-9}
 _POSITIVE = ("calls", "s", "k", "p", "groups", "macs_dense", "cycles", "latency_us", "speedup")
 _TOTALS = tuple(f.name for f in fields(Total) if f.name not in ("arch", "core_cycles", "energy", "energy_ratios"))
-_ENERGY_TOTALS = tuple(name for name in ENERGY_COLUMNS if name not in TEXT_COLUMNS)
+# The columns of energy that are numbers; a total has them all.
+ENERGY_NUMBERS = tuple(name for name in ENERGY_COLUMNS if name not in TEXT_COLUMNS)
 
 
 class _Part(BaseModel, frozen=True, strict=True, extra="allow", allow_inf_nan=False):
@@ -236,7 +237,7 @@ def _sums(rows: pandas.DataFrame, summary: Any) -> Iterator[str]:
 def _totals(summary: Any) -> Iterator[str]:
     """All totals of such a run, as numbers."""
     needed = [*_TOTALS, *(f"core_cycles.{cause}" for cause in CAUSE_COLUMNS)]
-    needed += _ENERGY_TOTALS if summary["energy"] else ()
+    needed += ENERGY_NUMBERS if summary["energy"] else ()
     for arch, total in summary["totals"].items():
         flat = flatten(total)
         for key in needed:

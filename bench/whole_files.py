@@ -12,6 +12,14 @@ from pathlib import Path
 from ..sim import InputError
 
 
+def nearest_folder(path: Path) -> Path:
+    """The path itself, or what there is of the way to it: a folder, or the file that is in the way."""
+    nearest = path
+    while not os.path.lexists(nearest) and nearest != nearest.parent:
+        nearest = nearest.parent
+    return nearest
+
+
 def check_folder(folder: Path) -> None:
     """Refuse a folder that files cannot be written to, before anything is simulated; it need not be there.
 
@@ -20,9 +28,7 @@ def check_folder(folder: Path) -> None:
     InputError
         It is a file, lies under one, or cannot be written to.
     """
-    nearest = folder
-    while not os.path.lexists(nearest) and nearest != nearest.parent:
-        nearest = nearest.parent
+    nearest = nearest_folder(folder)
     if not nearest.is_dir():
         raise InputError(f"--out {folder}: {nearest} is a file; give a folder")
     if not os.access(nearest, os.W_OK | os.X_OK):
@@ -42,9 +48,7 @@ def check_file(path: Path, taken: Iterable[Path]) -> None:
         raise InputError(f"--out {path}: is a file of a run; give another")
     if os.path.lexists(target) and not target.is_file():
         raise InputError(f"--out {path}: is there and no file; give a file")
-    nearest = target.parent
-    while not os.path.lexists(nearest):
-        nearest = nearest.parent
+    nearest = nearest_folder(target.parent)
     if not nearest.is_dir():
         raise InputError(f"--out {path}: {nearest} is a file; give a path in a folder")
     if not os.access(nearest, os.W_OK | os.X_OK):

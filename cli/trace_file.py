@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from ..bench.whole_files import nearest_folder
 from ..formats import FormatError, read_model
 from ..sim import ArchSpec, Control, InputError, Layer
 from ..sim.trace import DEFAULT_CYCLES, LEAST_CYCLES, Tracer, Window, write_trace
@@ -82,7 +83,7 @@ class TraceFile:
         InputError
             It cannot be written.
         """
-        self._staged = _nearest_folder(self.path) / f".crispsim-{secrets.token_hex(4)}"
+        self._staged = nearest_folder(self.path.absolute().parent) / f".crispsim-{secrets.token_hex(4)}"
         busy = Console(stderr=True, markup=False).status(f"writing {self.path}") if shown else nullcontext()
         try:
             with busy, self._staged.open("xb") as file:
@@ -192,19 +193,11 @@ def _check_path(path: Path, taken: Sequence[Path]) -> None:
             raise InputError(f"--trace {path}: the run reads or writes {other} for another purpose; give another file")
     if os.path.lexists(path) and not path.is_file():
         raise InputError(f"--trace {path}: is there and no file; give a file")
-    nearest = _nearest_folder(path)
+    nearest = nearest_folder(path.absolute().parent)
     if not nearest.is_dir():
         raise InputError(f"--trace {path}: {nearest} is a file; give a path in a folder")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise InputError(f"--trace {path}: {nearest} cannot be written to")
-
-
-def _nearest_folder(path: Path) -> Path:
-    """The folder of a file, or what there is of it."""
-    nearest = path.absolute().parent
-    while not os.path.lexists(nearest) and nearest != nearest.parent:
-        nearest = nearest.parent
-    return nearest
 
 
 def _cannot_write(path: Path, error: OSError) -> InputError:

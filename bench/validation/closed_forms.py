@@ -17,7 +17,7 @@ from ...formats import Pattern
 from ...sim import LayerResult, Machine, read_layers, shipped_layers, simulate
 from .dual_expectation import cost, independent
 from .mask_reaction import expected_step_cycles
-from .page import fill, table
+from .page import publish, table
 
 LAYERS = ("layer2.1.conv2", "layer4.1.conv2")
 PATTERN = Pattern(n=2, m=4, block=64)
@@ -101,10 +101,7 @@ def markdown() -> dict[str, str]:
 @click.option("--page", type=click.Path(path_type=Path, exists=True), help="Page whose tables are to be replaced.")
 def main(page: Path | None) -> None:
     """Lay closed forms beside measured numbers."""
-    for name, text in markdown().items():
-        click.echo(f"{text}\n")
-        if page:
-            fill(page, name, text)
+    publish(markdown(), page)
 
 
 if __name__ == "__main__":

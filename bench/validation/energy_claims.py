@@ -17,7 +17,7 @@ import pandas as pd
 
 from ...sim import LayerResult, Results, load_arch, simulate
 from ...sim.energy import PARTS, Energy, EnergyModel
-from .page import fill, table
+from .page import publish, table
 from .paper_claims import BLOCKS, PATTERNS, resnet50
 
 TABLES = ("horowitz45", "sparseloop", "horowitz22")
@@ -165,10 +165,7 @@ def main(out: Path, page: Path | None) -> None:
     studies = [study(sparsity, nm, block) for sparsity in SPARSITIES for nm in PATTERNS for block in BLOCKS]
     frame = pd.concat(studies, ignore_index=True)
     frame.to_csv(out, index=False, lineterminator="\n")
-    for name, text in markdown(frame).items():
-        click.echo(f"{text}\n")
-        if page:
-            fill(page, name, text)
+    publish(markdown(frame), page)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from ...sim import ArchSpec, LayerResult, Machine, load_arch, read_layers, shipp
 from ...sim.engine_state import CAUSES
 from ...sim.simulate import GroupRun
 from .dual_expectation import Chances, cost, drawn_columns, drawn_rows, hybrid_rows, independent, positions
-from .page import fill, table
+from .page import publish, table
 
 PATTERNS = ("1:4", "2:4")
 BLOCKS = (16, 32, 64)
@@ -186,10 +186,7 @@ def main(sparsity: float, out: Path, page: Path | None) -> None:
     """Simulate dstc on ResNet-50 with masks of three kinds."""
     frame = reactions(sparsity)
     frame.to_csv(out, index=False, lineterminator="\n")
-    for name, text in markdown(frame).items():
-        click.echo(f"{text}\n")
-        if page:
-            fill(page, name, text)
+    publish(markdown(frame), page)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+
+import click
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], left: int = 1) -> str:
@@ -37,6 +39,14 @@ def fill(page: Path, name: str, body: str) -> None:
     begin, end = _markers(name)
     before, after = text.partition(begin)[0], text.partition(end)[2]
     page.write_text(f"{before}{begin}\n{body}\n{end}{after}", encoding="utf-8")
+
+
+def publish(tables: Mapping[str, str], page: Path | None) -> None:
+    """Print a study's tables, and put them between the markers of their names if there is a page."""
+    for name, text in tables.items():
+        click.echo(f"{text}\n")
+        if page:
+            fill(page, name, text)
 
 
 def _markers(name: str) -> tuple[str, str]:

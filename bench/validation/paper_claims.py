@@ -18,7 +18,7 @@ import pandas as pd
 from ...sim import Layer, LayerResult, Machine, load_arch, read_layers, shipped_layers, simulate
 from ...sim.engine_state import CAUSES
 from ...sim.workload import NO_BLOCKS
-from .page import fill, table
+from .page import publish, table
 
 PATTERNS = ("1:4", "2:4", "3:4")
 BLOCKS = (16, 32, 64)
@@ -201,10 +201,7 @@ def main(out: Path, page: Path | None) -> None:
     """Simulate ResNet-50 on every configuration of the paper's evaluation."""
     frame = pd.concat([study(*one) for one in STUDIES], ignore_index=True)
     frame.to_csv(out, index=False, lineterminator="\n")
-    for name, text in markdown(frame).items():
-        click.echo(f"{text}\n")
-        if page:
-            fill(page, name, text)
+    publish(markdown(frame), page)
 
 
 if __name__ == "__main__":
