@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from importlib import import_module
 
 import click
 
@@ -10,19 +11,36 @@ from ..formats.errors import FormatError
 from ..sim.control import Interrupted
 from ..sim.datapath import DatapathError
 from ..sim.errors import InputError
-from .archs import archs
-from .compare import compare
 from .entry import BAD_INPUT, INTERNAL, WRONG
-from .figure import figure
 from .options import verbose_option
-from .report import report
-from .run import run
-from .sensitivity import sensitivity
-from .verify import verify_values
 from .version import version
+
+# Each command in a module of its name, which is imported when it is asked for: starting one does not wait for others.
+_COMMANDS = {
+    "archs": "archs",
+    "compare": "compare",
+    "figure": "figure",
+    "report": "report",
+    "run": "run",
+    "sensitivity": "sensitivity",
+    "verify": "verify_values",
+}
+
+
+class _Commands(click.Group):
+    """The group of all commands."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        return getattr(import_module(f".{cmd_name}", __package__), _COMMANDS[cmd_name])
 
 
 @click.group(
+    cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Example: crispsim run --layer-csv resnet50",
     invoke_without_command=True,
@@ -34,10 +52,6 @@ def cli(ctx: click.Context) -> None:
     """Exact, event-driven simulation of the CRISP sparse tensor core and its rivals."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
-
-
-for command in (run, archs, verify_values, compare, sensitivity, figure, report):
-    cli.add_command(command)
 
 
 def run_command(arguments: list[str]) -> int:

@@ -7,7 +7,10 @@ import sys
 import zipfile
 from pathlib import Path
 
+import click
 import pytest
+
+from crispsim.cli.main import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("formats", "sim", "prune", "bench", "cli")
@@ -46,7 +49,10 @@ def test_the_wheel_holds_every_module_and_data_file(tmp_path):
     assert held == expected
 
 
-@pytest.mark.parametrize("module", ["crispsim.sim", "crispsim.formats", "crispsim.cli.main"])
+COMMANDS = [f"crispsim.cli.{name}" for name in cli.list_commands(click.Context(cli))]
+
+
+@pytest.mark.parametrize("module", ["crispsim.sim", "crispsim.formats", "crispsim.cli.main", *COMMANDS])
 def test_the_simulator_imports_without_torch_matplotlib_and_pandas(module):
     code = f"import sys, {module}; sys.exit(any(m in sys.modules for m in ('torch', 'matplotlib', 'pandas')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
