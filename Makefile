@@ -22,8 +22,12 @@ $(VENV)/.demo: $(VENV)/bin/python setup.cfg pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
 	touch $@
 
-$(VENV)/.test: $(VENV)/bin/python setup.cfg pyproject.toml
+# The versions the gate runs with. torchvision without what it asks for: there is no CPU build of it that pip finds by
+# itself, and its models and transforms do without its compiled part (prune/models/torchvision_ops.py).
+$(VENV)/.test: $(VENV)/bin/python setup.cfg pyproject.toml Makefile
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps torchvision==0.28.0
 	touch $@ $(VENV)/.demo
 
 # Pyright and import-linter see the packages as crispsim.* through this link.

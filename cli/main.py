@@ -7,10 +7,9 @@ from importlib import import_module
 
 import click
 
-from ..formats.errors import FormatError
+from ..formats.errors import BadInputError
 from ..sim.control import Interrupted
 from ..sim.datapath import DatapathError
-from ..sim.errors import InputError
 from .entry import BAD_INPUT, INTERNAL, WRONG
 from .options import verbose_option
 from .version import version
@@ -19,7 +18,12 @@ from .version import version
 _COMMANDS = {
     "archs": "archs",
     "compare": "compare",
+    "export": "export_weights",
     "figure": "figure",
+    "inspect": "inspect_file",
+    "layers": "layers",
+    "pretrain": "pretrain",
+    "prune": "prune",
     "report": "report",
     "run": "run",
     "sensitivity": "sensitivity",
@@ -49,7 +53,7 @@ class _Commands(click.Group):
 @verbose_option
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """Exact, event-driven simulation of the CRISP sparse tensor core and its rivals."""
+    """CRISP: prune a network to what its user meets, and simulate it on its sparse tensor core and the rivals."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 
@@ -73,10 +77,8 @@ def run_command(arguments: list[str]) -> int:
         raise KeyboardInterrupt from error
     except click.ClickException as error:
         return _fail([error.format_message()], BAD_INPUT, verbose)
-    except InputError as error:
+    except BadInputError as error:
         return _fail(error.lines, BAD_INPUT, verbose)
-    except FormatError as error:
-        return _fail([str(error)], BAD_INPUT, verbose)
     except DatapathError as error:
         return _fail([f"wrong result: {error}"], WRONG, verbose)
     except OSError:

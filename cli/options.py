@@ -7,6 +7,21 @@ import click
 from ..sim.energy import DEFAULT_TABLE, table_names
 from ..sim.machine import DEFAULT_PRESET
 
+
+class BlockSize(click.ParamType):
+    """A side of blocks: an integer, or `none`."""
+
+    name = "B|none"
+
+    def convert(self, value, param, ctx):  # noqa: D102
+        if isinstance(value, str) and value.lower() == "none":
+            return None
+        try:
+            return int(value)
+        except ValueError:
+            self.fail(f"{value!r} is not an integer or none", param, ctx)
+
+
 machine_option = click.option(
     "--machine",
     default=DEFAULT_PRESET,

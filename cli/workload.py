@@ -14,21 +14,9 @@ import click
 from ..sim import ARCHITECTURES, ArchSpec, InputError, Layer, load_arch, read_layers, shipped_layers
 from ..sim.machine import parse_overrides, read_toml
 from ..sim.tasks import DEFAULT_SPARSITY
-from .options import machine_option, set_option
+from .options import BlockSize, machine_option, set_option
 
 _PATTERN_OPTIONS = ("nm", "block", "sparsity", "all_layers")
-
-
-class _Block(click.ParamType):
-    name = "B|none"
-
-    def convert(self, value, param, ctx):
-        if isinstance(value, str) and value.lower() == "none":
-            return None
-        try:
-            return int(value)
-        except ValueError:
-            self.fail(f"{value!r} is not an integer or none", param, ctx)
 
 
 _OPTIONS = (
@@ -62,7 +50,7 @@ _OPTIONS = (
     ),
     click.option(
         "--block",
-        type=_Block(),
+        type=BlockSize(),
         default="64",
         show_default=True,
         help="Side of the pruned blocks of drawn weights.",

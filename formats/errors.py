@@ -1,7 +1,23 @@
-"""Errors of this package: each message is one line that says what, its value, and the rule."""
+"""What the user gave breaks a rule: each message is one line that says what, its value, and the rule.
+
+The other packages derive their own errors from `BadInputError`, so that a command needs no package to know what is the
+user's to mend.
+"""
+
+from __future__ import annotations
 
 
-class FormatError(ValueError):
+class BadInputError(ValueError):
+    """Something the user gave breaks a rule; `lines` says which."""
+
+    lines: list[str]
+
+    def __init__(self, *problems: object) -> None:
+        super().__init__(*problems)
+        self.lines = [" ".join(map(str, problems))]
+
+
+class FormatError(BadInputError):
     """A matrix, pattern or file breaks a rule of its format."""
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from ..formats.errors import BadInputError
+
 MOST_LINES = 10
 
 
-class InputError(ValueError):
+class InputError(BadInputError):
     """What the user gave breaks a rule.
 
     Parameters
