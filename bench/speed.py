@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -178,6 +179,13 @@ def main(repeats: int) -> None:
     console.print(_table(measurements))
     fast, slow = measurements[:2]
     console.print(f"adding repetitions whole: {slow.seconds / fast.seconds:.1f} times faster than event by event")
+    if find_spec("torch"):
+        from .pruning_speed import describe, measure_all
+
+        for line in describe(measure_all(repeats)):
+            console.print(line)
+    else:
+        console.print("masks of ResNet-50: not measured, PyTorch is missing")
     console.print(f"peak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
 
 

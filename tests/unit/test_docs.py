@@ -4,11 +4,14 @@ import json
 import re
 import shlex
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from crispsim.bench.pruned_folder import LayerSparsity
 from crispsim.cli.main import run_command as crispsim
+from crispsim.prune.training import EpochRecord
 from crispsim.sim import ARCHITECTURES, COLUMNS, Layer, Machine, load_arch, read_layers, simulate
 from crispsim.sim.energy import load_table
 from crispsim.sim.layer_columns import COLUMNS as TABLE_COLUMNS
@@ -144,3 +147,10 @@ def test_the_python(examples, capsys):
     assert [line.split()[0] for line in lines[:3]] == ["dense", "crisp-stc", "crisp-stc-wide"]
     assert lines[4].split()[:2] == ["mac", "macs_issued"]
     assert Path("results.csv").read_text().split("\n")[0] == ",".join(COLUMNS)
+
+
+def test_the_columns_of_a_pruned_networks_tables():
+    told = [name for row in table("column of sparsity.csv", "unit") for name in quoted(row[0])]
+    assert told == [field.name for field in fields(LayerSparsity)]
+    told = [name for row in table("column of history.csv", "unit") for name in quoted(row[0])]
+    assert told == [field.name for field in fields(EpochRecord)]

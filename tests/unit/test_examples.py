@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def modules():
-    for package in ("formats", "sim", "bench", "cli"):
+    for package in ("formats", "prune", "sim", "bench", "cli"):
         base = importlib.import_module(f"crispsim.{package}")
         yield base.__name__
         for info in pkgutil.walk_packages(base.__path__, f"{base.__name__}."):
