@@ -115,7 +115,7 @@ def main(
     folder.mkdir(parents=True, exist_ok=True)
     universal = pretrain_command(folder, data, pretrain_epochs)
     if not (folder / "universal.json").is_file():
-        _run(universal, threads=jobs)
+        _run(universal)
     runs = {
         (draw, sparsity): prune_command(folder, data, draw, sparsity, epochs)
         for draw in range(draws)
