@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..formats import FormatError, PackedModel, write_model
+from ..formats import FormatError, PackedModel, parse_nm, write_model
 from ..sim import InputError, write_layers
 from ..sim.workload import layer_of_packed
 from .whole_files import check_folder, whole_folder
@@ -60,6 +60,22 @@ class LayerSparsity:
     def prunable(self) -> bool:
         """Whether the pruner worked on it: the denominator of the promised sparsity."""
         return self.nm != "dense" or self.block != "none"
+
+    @property
+    def left_by_nm(self) -> int:
+        """Weights that N:M leaves where no block is pruned: min(N, r) of each group of r (rule R6)."""
+        n, m = parse_nm(self.nm)
+        return self.groups * self.s * (self.k // m * n + min(n, self.k % m))
+
+    @property
+    def removed_by_nm(self) -> float:
+        """The share of the weights that N:M removes by itself."""
+        return 1 - self.left_by_nm / self.weights
+
+    @property
+    def removed_by_blocks(self) -> float:
+        """The share of the weights that pruned blocks remove beyond it."""
+        return (self.left_by_nm - self.kept_weights) / self.weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,9 +173,8 @@ def write_pruned(folder: Path, record: PrunedRecord) -> None:
         masks = save({name: np.ascontiguousarray(mask) for name, mask in record.masks.items()})
         (staging / "masks.safetensors").write_bytes(masks)
         (staging / "report.json").write_text(json.dumps(report_of(record), indent=2) + "\n", encoding="utf-8")
-        _write_csv(
-            staging / "sparsity.csv", [field.name for field in fields(LayerSparsity)], map(asdict, record.layers)
-        )
+        rows = [asdict(row) for row in record.layers]
+        _write_csv(staging / "sparsity.csv", [field.name for field in fields(LayerSparsity)], rows)
         columns = list(dict.fromkeys(key for row in record.history for key in row)) or ["epoch"]
         _write_csv(staging / "history.csv", columns, record.history)
 

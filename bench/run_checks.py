@@ -44,22 +44,22 @@ _TOTALS = tuple(f.name for f in fields(Total) if f.name not in ("arch", "core_cy
 ENERGY_NUMBERS = tuple(name for name in ENERGY_COLUMNS if name not in TEXT_COLUMNS)
 
 
-class _Part(BaseModel, frozen=True, strict=True, extra="allow", allow_inf_nan=False):
-    """A table of summary.json or config.toml; what else stands there is no matter."""
+class CheckedPart(BaseModel, frozen=True, strict=True, extra="allow", allow_inf_nan=False):
+    """A table of a folder's JSON or TOML file; what else stands there is no matter."""
 
 
-class _Input(_Part, frozen=True):
+class _Input(CheckedPart, frozen=True):
     path: str
 
 
-class _Arch(_Part, frozen=True):
+class _Arch(CheckedPart, frozen=True):
     name: str
     arch: str
     masks: str
     machine: Machine
 
 
-class _Config(_Part, frozen=True):
+class _Config(CheckedPart, frozen=True):
     command: str
     seed: int
     energy: dict[str, Any]
@@ -69,7 +69,7 @@ class _Config(_Part, frozen=True):
     arch: Annotated[list[_Arch], Field(min_length=1)]
 
 
-class _Figure(_Part, frozen=True):
+class _Figure(CheckedPart, frozen=True):
     name: str
     pj: float
     unit: str
@@ -77,14 +77,14 @@ class _Figure(_Part, frozen=True):
     source: str
 
 
-class _Cost(_Part, frozen=True):
+class _Cost(CheckedPart, frozen=True):
     part: str
     count: str
     pj: float
     source: str
 
 
-class _Memory(_Part, frozen=True):
+class _Memory(CheckedPart, frozen=True):
     part: str
     count: int
     size_bytes: int
@@ -101,7 +101,7 @@ class _Memory(_Part, frozen=True):
     source: str
 
 
-class _Energy(_Part, frozen=True):
+class _Energy(CheckedPart, frozen=True):
     table: str
     summary: str
     node_nm: float
@@ -113,7 +113,7 @@ class _Energy(_Part, frozen=True):
     left_out: list[str]
 
 
-class _Summary(_Part, frozen=True):
+class _Summary(CheckedPart, frozen=True):
     command: str
     versions: dict[str, str]
     memory: str
@@ -160,8 +160,8 @@ def why_unread(error: ValueError) -> str:
 
 def _problems(rows: pandas.DataFrame, summary: Any, config: Any) -> Iterator[str]:
     """What is wrong, each only looked for when nothing was before it."""
-    yield from _shape_of("summary.json", _Summary, summary)
-    yield from _shape_of("config.toml", _Config, config)
+    yield from shape_problems("summary.json", _Summary, summary)
+    yield from shape_problems("config.toml", _Config, config)
     yield from _columns(rows, with_energy=summary["energy"] is not None)
     archs = [arch["name"] for arch in config["arch"]]
     found = {"summary.json": list(summary["totals"])}
@@ -176,7 +176,8 @@ def _problems(rows: pandas.DataFrame, summary: Any, config: Any) -> Iterator[str
     yield from _sums(rows, summary)
 
 
-def _shape_of(file: str, model: type[_Part], content: object) -> Iterator[str]:
+def shape_problems(file: str, model: type[CheckedPart], content: object) -> Iterator[str]:
+    """The first thing in a file's content that is not as the model has it, as a line that names file and place."""
     try:
         model.model_validate(content)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""`crispsim figure NAME`: simulate what a figure shows, or read its table, and draw it."""
+"""`crispsim figure NAME`: simulate what a figure shows, or read a folder or its table, and draw it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..bench.figures import figure8_table, metadata, roofline, stalls
+from ..bench.figures import figure8_table, metadata, roofline, sparsity, stalls
 from ..bench.figures.drawing import need_matplotlib
 from ..bench.figures.figure_kind import check_target, read_table, write_figure
 from ..bench.figures.registry import FIGURES
+from ..bench.pruned_reader import read_pruned
 from ..bench.run_folder import RunFolder, read_run
 from ..sim import ARCHITECTURES, InputError, Layer, Machine, load_arch, read_layers, simulate
 from ..sim.energy import DEFAULT_TABLE, load_table, table_names
@@ -187,6 +188,20 @@ def collect_roofline(run: Path | None, **given: Any) -> pd.DataFrame:
         folder = _read(run)
         return roofline.collect(folder.rows, folder.machines)
     return roofline.collect(*_simulated(**given))
+
+
+@_figure_command(
+    "sparsity", "crispsim figure sparsity --run out/digits",
+    click.option(
+        "--run", type=click.Path(path_type=Path), metavar="DIR",
+        help="Draw a network that `crispsim prune --out DIR` wrote.",
+    ),
+)  # fmt: skip
+def collect_sparsity(run: Path | None) -> pd.DataFrame:
+    """Read a pruned network."""
+    if run is None:
+        raise InputError("figure sparsity: give --run DIR, a pruned network, or --from FILE.csv, its sparsity.csv")
+    return sparsity.collect(read_pruned(run).layers)
 
 
 def _read(run: Path) -> RunFolder:

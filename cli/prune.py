@@ -39,6 +39,7 @@ _TRAINING = (
     "weight_decay",
     "samples_per_class",
     "score_samples_per_class",
+    "label_smoothing",
     "seed",
     "device",
 )
@@ -95,6 +96,7 @@ _TRAINING = (
 @click.option(
     "--score-samples-per-class", type=int, metavar="N", help="Of these, how many are scored.  [default: all of them]"
 )
+@click.option("--label-smoothing", type=float, default=0.0, show_default=True, help="In training; scores do without.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of drawn classes, order and augmentation.")
 @device_options
 @click.option(

@@ -29,10 +29,10 @@ _FORMATS: dict[str, tuple[Format, ...]] = {"html": ("html",), "md": ("md",), "bo
 )
 @verbose_option
 def report(folder: Path, out: Path | None, asked: str | None) -> None:
-    """Write one self-contained page of a run: results, figures, every layer, energy, machine, and sources.
+    """Write one self-contained page of a run, or of a pruned network: results, figures, every layer, how it was made.
 
-    DIR is what `crispsim run --out DIR` wrote. The page loads nothing from anywhere, so that it can be passed on as it
-    is. Figures need matplotlib and stand in the web page only.
+    DIR is what `crispsim run --out DIR` or `crispsim prune --out DIR` wrote. The page loads nothing from anywhere, so
+    that it can be passed on as it is. Figures need matplotlib and stand in the web page only.
     """
     if asked is None and out is not None:
         if out.suffix not in (".html", ".md"):

@@ -29,6 +29,7 @@ class FigureKind:
     summary : a line about it. text, numbers : columns its table must have; numbers are finite and not negative.
     positive : those of the numbers that must be above 0. draw : makes the picture, a .svg or .png, of a table.
     says : the few numbers that the picture is about, a line each. lacks : what a table with good cells yet lacks.
+    beside : a file in whose folder a table of the figure's name is another's own, and is not replaced.
     """
 
     name: str
@@ -39,6 +40,7 @@ class FigureKind:
     draw: Draw
     says: Callable[[pd.DataFrame], list[str]]
     lacks: Callable[[pd.DataFrame], list[str]] = lambda table: []
+    beside: str | None = None
 
     def files(self, folder: Path) -> list[Path]:
         """The figure's files in a folder."""
@@ -51,9 +53,14 @@ def check_target(kind: FigureKind, folder: Path) -> None:
     Raises
     ------
     InputError
-        It is a file, lies under one, cannot be written to, or has a folder where a file is to be.
+        It is a file, lies under one, cannot be written to, has a folder where a file is to be, or a file of the same
+        name that is not the figure's.
     """
     check_folder(folder)
+    if kind.beside and (folder / kind.beside).exists():
+        raise InputError(
+            f"--out {folder}: holds {kind.beside}, so that {kind.name}.csv is a pruned network's; give another folder"
+        )
     for path in kind.files(folder):
         if path.is_dir():
             raise InputError(f"--out {folder}: {path} is a folder; the figure's file cannot be written")

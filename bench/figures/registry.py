@@ -1,8 +1,16 @@
 """The figures of `crispsim figure`, by name."""
 
-from . import energy, metadata, roofline, speedup, stalls
+from . import energy, metadata, roofline, sparsity, speedup, stalls
 from .figure_kind import FigureKind
 
 FIGURES: dict[str, FigureKind] = {
-    kind.name: kind for kind in (metadata.FIGURE, speedup.FIGURE, energy.FIGURE, stalls.FIGURE, roofline.FIGURE)
+    kind.name: kind
+    for kind in (
+        metadata.FIGURE,
+        speedup.FIGURE,
+        energy.FIGURE,
+        stalls.FIGURE,
+        roofline.FIGURE,
+        sparsity.FIGURE,
+    )
 }

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from ...sim import InputError
-from ..run_folder import FILES, read_run
+from ..pruned_folder import FILES as PRUNED_FILES
+from ..pruned_reader import is_pruned, read_pruned
+from ..run_folder import FILES as RUN_FILES
+from ..run_folder import read_run
 from ..whole_files import check_file, whole_files
 from .content import Report
 from .html import html_page
 from .markdown import markdown_page
-from .pictures import run_pictures
+from .pictures import pruned_pictures, run_pictures
+from .pruned_content import pruned_report
 from .run_content import run_report
 
 Format: TypeAlias = Literal["html", "md"]
@@ -22,13 +26,16 @@ _RENDER = {"html": html_page, "md": markdown_page}
 
 
 def report_of(folder: Path) -> Report:
-    """The report of a run's folder.
+    """The report of a run's folder, or of a pruned network's.
 
     Raises
     ------
     InputError
-        It is not a run's folder.
+        It is neither, or both.
     """
+    if is_pruned(folder):
+        pruned = read_pruned(folder)
+        return pruned_report(pruned, pruned_pictures(pruned))
     run = read_run(folder)
     return run_report(run, run_pictures(run))
 
@@ -39,7 +46,7 @@ def report_targets(folder: Path, out: Path | None, formats: Sequence[Format]) ->
     Raises
     ------
     InputError
-        The folder is none. A file would be one of the run's own, is a folder, lies in none, or does not end as its
+        The folder is none. A file would be one of its own, is a folder, lies in none, or does not end as its
         format does.
     """
     if not folder.is_dir():
@@ -57,7 +64,7 @@ def report_targets(folder: Path, out: Path | None, formats: Sequence[Format]) ->
             raise InputError(f"--out {out}: its ending is not that of --format {name}: must be .{name}")
         targets = {name: out}
     for path in targets.values():
-        check_file(path, [folder / name for name in FILES])
+        check_file(path, [folder / name for name in (*RUN_FILES, *PRUNED_FILES)])
     return targets
 
 

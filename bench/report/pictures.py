@@ -7,6 +7,7 @@ import re
 from xml.etree import ElementTree
 
 from ...sim.archs import BASELINE
+from ..pruned_reader import PrunedFolder
 from ..run_folder import RunFolder
 from .content import Picture
 
@@ -59,6 +60,40 @@ def run_pictures(run: RunFolder) -> list[Picture] | None:
                 draw=lambda: svg_of(roofline.draw, below_roofs),
                 caption="Each layer below the roofs of the machine: its MACs, and the bandwidth of the SMEM.",
                 description="Roofline: MACs issued a cycle over MACs issued a byte of SMEM traffic.",
+            )
+        )
+    return pictures
+
+
+def pruned_pictures(pruned: PrunedFolder) -> list[Picture] | None:
+    """The figures of a pruned network, not drawn yet; None if matplotlib is not installed."""
+    if importlib.util.find_spec("matplotlib") is None:
+        return None
+    import pandas
+
+    from ..figures import fine_tuning, sparsity
+    from ..figures.drawing import svg_of
+
+    pictures = []
+    layers = sparsity.collect(pruned.layers)
+    if not sparsity.lacks(layers):
+        pictures.append(
+            Picture(
+                id="figure-sparsity",
+                draw=lambda: svg_of(sparsity.draw, layers),
+                caption="What N:M and pruned blocks removed of each layer, and the MACs that are left, in the order in "
+                "which the layers run.",
+                description="Sparsity and MACs of every layer; the numbers stand in the layers.",
+            )
+        )
+    if pruned.history:
+        history = pandas.DataFrame(list(pruned.history))
+        pictures.append(
+            Picture(
+                id="figure-training",
+                draw=lambda: svg_of(fine_tuning.draw, history),
+                caption="Accuracy, loss and sparsity over the epochs of fine-tuning.",
+                description="Accuracy, loss and sparsity of every epoch; the numbers stand in the section on training.",
             )
         )
     return pictures

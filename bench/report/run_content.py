@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,8 @@ from .content import (
 )
 from .layer_columns import LAYER_COLUMNS, MAIN, layer_columns
 from .machine_content import machine_blocks, memory_blocks, origin_of, plain_value, source_blocks
+from .shared_blocks import exempt_notes, figure_blocks, figure_notices
 
-INSTALL = "pip install 'crispsim[plot]'"
-MOST_NAMED = 24  # layers of one kind in the text
 POWER_NOTE = "1 TOPS/W is one operation a picojoule; a MAC is two operations"
 
 
@@ -41,7 +40,7 @@ def run_report(run: RunFolder, pictures: Sequence[Picture] | None) -> Report:
     sections = [
         Section(id="results", title="Results", blocks=_headline(run)),
         Section(id="reading", title="What to know when reading it", blocks=_reading(run, energy)),
-        Section(id="figures", title="Figures", blocks=_figures(pictures)),
+        Section(id="figures", title="Figures", blocks=figure_blocks(pictures)),
         Section(id="layers", title="Layers", blocks=_layers(run)),
         Section(id="stalls", title="Where the core-cycles went", blocks=_stalls(run)),
     ]
@@ -59,7 +58,7 @@ def run_report(run: RunFolder, pictures: Sequence[Picture] | None) -> Report:
         facts=_facts(run, energy),
         sections=sections,
         made_by=f"Made by crispsim report from the results.csv, summary.json and config.toml of crispsim {version}.",
-        notices=[] if pictures is not None else [f"no figures: matplotlib is not installed: {INSTALL}"],
+        notices=figure_notices(pictures),
     )
 
 
@@ -252,7 +251,8 @@ def _unit_of(key: str) -> str:
 
 def _reading(run: RunFolder, energy: Mapping[str, Any] | None) -> list[Block]:
     summary = run.summary
-    items = [("Memory", _residency(run)), *_masks(run), *_exempt(run), *_clocks(run)]
+    exempt = exempt_notes(summary["dense_by_rule"], summary["without_blocks"])
+    items = [("Memory", _residency(run)), *_masks(run), *exempt, *_clocks(run)]
     if energy:
         items += [*_interpolated(run, energy), *(("Clock and SMEM", f"{text}.") for text in energy["clock_notes"])]
         items.append(("Left out of the energy", "; ".join(text.rstrip(".") for text in energy["left_out"]) + "."))
@@ -302,23 +302,6 @@ def _verb(names: Sequence[str]) -> str:
     return "is" if len(names) == 1 else "are"
 
 
-def _exempt(run: RunFolder) -> Iterable[tuple[str, str]]:
-    """Layers that were not pruned as asked, by reason."""
-    for key, head in (("dense_by_rule", "Dense by rule"), ("without_blocks", "N:M without blocks")):
-        reasons: dict[str, list[str]] = {}
-        for layer, reason in run.summary[key].items():
-            reasons.setdefault(reason, []).append(layer)
-        if reasons:
-            yield head, "; ".join(f"{reason}: {_named(layers)}" for reason, layers in reasons.items()) + "."
-
-
-def _named(layers: Sequence[str]) -> str:
-    """Names of layers; of many the first ones."""
-    if len(layers) <= MOST_NAMED:
-        return ", ".join(layers)
-    return f"{', '.join(layers[:MOST_NAMED])} and {len(layers) - MOST_NAMED} more (column note of the layers)"
-
-
 def _clocks(run: RunFolder) -> list[tuple[str, str]]:
     clocks = {name: machine.clock_ghz for name, machine in run.machines.items()}
     if len(set(clocks.values())) < 2:
@@ -345,15 +328,6 @@ def _interpolated(run: RunFolder, energy: Mapping[str, Any]) -> list[tuple[str, 
 
 
 # --- figures, layers, breakdowns
-
-
-def _figures(pictures: Sequence[Picture] | None) -> list[Block]:
-    if pictures is None:
-        return [
-            Text(text="There are no figures: matplotlib is not installed. Install it, and make the report again:"),
-            Code(text=INSTALL),
-        ]
-    return list(pictures)
 
 
 def _layers(run: RunFolder) -> list[Block]:

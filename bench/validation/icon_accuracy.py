@@ -32,7 +32,6 @@ SPARSITIES = ("dense", "0.8", "0.85", "0.9")
 DRAWS = 5
 CLASSES = 10
 NM, BLOCK = "2:4", "16"
-TABLES = ("icon accuracy", "icon commands")
 
 
 def pretrain_command(folder: Path, data: str, epochs: int) -> list[str]:

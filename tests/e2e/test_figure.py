@@ -7,6 +7,7 @@ import pytest
 from crispsim.bench.figures import drawing
 from crispsim.cli import figure as command
 from crispsim.cli.main import run_command as crispsim
+from tests.pruned_folders import write_folder
 
 SMALL = """Layer, M, N, K
 first, 20, 64, 256
@@ -30,13 +31,15 @@ def read_csv(path):
 def test_without_a_name_the_figures_are_listed(capsys):
     assert crispsim(["figure"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["metadata", "speedup", "energy", "stalls", "roofline"]
+    assert [line.split()[0] for line in lines] == ["metadata", "speedup", "energy", "stalls", "roofline", "sparsity"]
     assert crispsim(["figure", "speedups"]) == 2
     error = capsys.readouterr().err
-    assert error == "crispsim: figure 'speedups': must be one of metadata, speedup, energy, stalls, roofline\n"
+    assert (
+        error == "crispsim: figure 'speedups': must be one of metadata, speedup, energy, stalls, roofline, sparsity\n"
+    )
 
 
-@pytest.mark.parametrize("name", ["metadata", "speedup", "energy", "stalls", "roofline"])
+@pytest.mark.parametrize("name", ["metadata", "speedup", "energy", "stalls", "roofline", "sparsity"])
 def test_help_has_an_example(name, capsys):
     assert crispsim(["figure", name, "--help"]) == 0
     assert f"Example: crispsim figure {name}" in capsys.readouterr().out
@@ -107,6 +110,27 @@ def test_of_a_run_and_of_the_same_simulation(name, small, tmp_path, capsys):
     assert len(read_csv(tmp_path / f"a/{name}.csv")) == 12
 
 
+def test_sparsity_of_a_folder_and_of_its_table(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    net = write_folder(tmp_path / "net")
+    assert crispsim(["figure", "sparsity", "--run", str(net), "--out", str(tmp_path / "a")]) == 0
+    first = capsys.readouterr().out
+    assert first.startswith("prunable layers (3): 65.08% of 2,016 weights removed, ")
+    own = ["--from", str(net / "sparsity.csv")]
+    assert crispsim(["figure", "sparsity", *own, "--out", str(tmp_path / "b")]) == 0
+    assert capsys.readouterr().out == first.replace(str(tmp_path / "a"), str(tmp_path / "b"))
+    for ending in ("csv", "svg", "png"):
+        assert (tmp_path / f"a/sparsity.{ending}").read_bytes() == (tmp_path / f"b/sparsity.{ending}").read_bytes()
+    assert (tmp_path / "a/sparsity.csv").read_bytes() == (net / "sparsity.csv").read_bytes()
+
+    before = {path.name: path.read_bytes() for path in net.iterdir()}
+    assert crispsim(["figure", "sparsity", *own, "--out", str(net)]) == 2
+    assert "net: holds report.json, so that sparsity.csv is a pruned network's" in capsys.readouterr().err
+    assert crispsim(["figure", "sparsity", "--out", str(tmp_path / "c")]) == 2
+    assert "figure sparsity: give --run DIR, a pruned network, or --from" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in net.iterdir()} == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -123,6 +147,9 @@ def test_of_a_run_and_of_the_same_simulation(name, small, tmp_path, capsys):
         (["roofline", "--from", "nowhere.csv"], "nowhere.csv: cannot read"),
         (["roofline", "--from", "nowhere.csv", "--seed", "1"], "--seed: leave it out with --from"),
         (["stalls", "--from", "nowhere.csv", "--run", "nowhere"], "--run: leave it out with --from"),
+        (["sparsity", "--run", "nowhere"], "nowhere: not a pruned network's folder: there is no such folder"),
+        (["sparsity", "--from", "small.csv"], "small.csv: not a table of the figure sparsity: no column layer"),
+        (["sparsity", "--from", "nowhere.csv", "--run", "nowhere"], "--run: leave it out with --from"),
         (["speedup", "--set", "smem.bytes=1"], "smem.bytes"),
         (["stalls", "--out", "small.csv"], "--out small.csv: small.csv is a file; give a folder"),
     ],
@@ -130,7 +157,7 @@ def test_of_a_run_and_of_the_same_simulation(name, small, tmp_path, capsys):
 def test_refusals_are_a_line_and_write_nothing(arguments, message, small, tmp_path, monkeypatch, capsys):
     pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
-    if arguments[0] != "metadata" and "--run" not in arguments and "--from" not in arguments:
+    if arguments[0] not in ("metadata", "sparsity") and "--run" not in arguments and "--from" not in arguments:
         arguments = [*arguments, "--layer-csv", small]
     assert crispsim(["figure", *arguments]) == 2
     error = capsys.readouterr().err.splitlines()

@@ -17,6 +17,7 @@ from crispsim.bench.figures import (
     roofline,
     run_energy,
     run_speedup,
+    sparsity,
     speedup,
     stalls,
 )
@@ -27,6 +28,7 @@ from crispsim.bench.figures.run_rows import LONGEST, lines_of
 from crispsim.bench.vocabulary import CAUSES as CAUSE_MEANINGS
 from crispsim.bench.vocabulary import PARTS as PART_LABELS
 from crispsim.sim import InputError, Layer, Machine, simulate
+from tests import pruned_folders
 
 SIZES = {"first": (64, 256, 20), "second": (32, 192, 12), "last": (48, 320, 7)}
 PARTS = ["mac", "select", "rf", "accumulator", "smem", "metadata", "leakage"]
@@ -74,6 +76,7 @@ def tables(paper, rows, roofs):
         "energy": paper,
         "stalls": stalls.collect(rows),
         "roofline": roofs,
+        "sparsity": sparsity.collect(pruned_folders.LAYERS),
     }
 
 
@@ -437,6 +440,7 @@ def test_pictures_are_whole_and_alike_every_time(name, tables, tmp_path):
             "energy": {"dense", "stc", "dstc", "network", *crisp, *(label for label, _ in PART_LABELS.values())},
             "stalls": {"dense", "stc", "dstc", "crisp-stc", "network", *CAUSE_MEANINGS},
             "roofline": {f"{arch}, 3 layers" for arch in ("dense", "stc", "dstc", "crisp-stc")},
+            "sparsity": {"stem", "late", "2/5", "3/3", "dense", *sparsity.LOOKS},
         }[name]
     )
     assert b"<dc:date>" not in files[1].read_bytes()
@@ -457,7 +461,12 @@ def test_odd_names_can_be_drawn(draw, rows, roofs):
 
 
 def test_looks_differ_in_lightness_or_hatch():
-    for looks in (drawing.CAUSE_LOOKS, drawing.PART_LOOKS, drawing.looks_of(["dense", "stc", "dstc", "crisp-stc"])):
+    for looks in (
+        sparsity.LOOKS,
+        drawing.CAUSE_LOOKS,
+        drawing.PART_LOOKS,
+        drawing.looks_of(["dense", "stc", "dstc", "crisp-stc"]),
+    ):
         for one, two in itertools.combinations(looks.values(), 2):
             assert one.hatch != two.hatch or abs(_lightness(one.colour) - _lightness(two.colour)) > 0.08, (one, two)
     assert len(set(drawing.looks_of(["a", "b", "c", "d", "stc"]).values())) == 5
