@@ -58,10 +58,10 @@ class InspectedLayer:
     name, kind, dtype : str
     pattern : Pattern
     s, k, groups, p, calls : int
-        S and K of one group; P of one sample.
+        S and K of one group; P output positions of one input, windows that the network puts into a batch included.
     block_columns, kept_blocks : int or None
         Of each block row; None without blocks.
-    weights, slots, nonzeros : int
+    weights, kept_weights, nonzeros : int
         Real ones of all groups.
     tensor_bytes : dict
         Bytes in the file, by role (values, nm_index, block_cols, dense, unstructured, activations).
@@ -83,7 +83,7 @@ class InspectedLayer:
     block_columns: int | None
     kept_blocks: int | None
     weights: int
-    slots: int
+    kept_weights: int
     nonzeros: int
     tensor_bytes: dict[str, int]
     storage: dict[str, Storage]
@@ -107,7 +107,10 @@ class InspectedLayer:
             "nm": self.pattern.nm,
             "block": self.pattern.block,
             **{key: getattr(self, key) for key in ("s", "k", "groups", "p", "calls", "dtype")},
-            **{key: getattr(self, key) for key in ("block_columns", "kept_blocks", "weights", "slots", "nonzeros")},
+            **{
+                key: getattr(self, key)
+                for key in ("block_columns", "kept_blocks", "weights", "kept_weights", "nonzeros")
+            },
             **sparsities([self]),
             **macs([self]),
             "bytes": self.bytes,
@@ -135,12 +138,12 @@ def look_at(layer: PackedLayer) -> InspectedLayer:
         s=S,
         k=K,
         groups=layer.groups,
-        p=layer.p,
+        p=layer.p * layer.batch,
         calls=layer.calls,
         block_columns=None if pattern.block is None else -(-K // pattern.block),
         kept_blocks=record.kept_blocks,
         weights=layer.groups * S * K,
-        slots=sum(_slots(matrix, pattern, S, K) for matrix in matrices),
+        kept_weights=sum(_slots(matrix, pattern, S, K) for matrix in matrices),
         nonzeros=_nonzeros(layer),
         tensor_bytes=tensor_bytes_of(layer),
         storage=_storage(matrices, pattern) if defect is None else {},
@@ -204,7 +207,7 @@ def sparsities(layers: Sequence[InspectedLayer]) -> dict[str, float]:
     """Share of weights that the patterns prune, and that are zero."""
     weights = sum(layer.weights for layer in layers)
     return {
-        "sparsity": 1 - sum(layer.slots for layer in layers) / weights if weights else 0.0,
+        "sparsity": 1 - sum(layer.kept_weights for layer in layers) / weights if weights else 0.0,
         "zeros": 1 - sum(layer.nonzeros for layer in layers) / weights if weights else 0.0,
     }
 
@@ -213,7 +216,7 @@ def macs(layers: Sequence[InspectedLayer]) -> dict[str, int]:
     """Multiplications of one sample: all weights', and the slots'."""
     return {
         "macs_dense": sum(layer.weights * layer.p * layer.calls for layer in layers),
-        "macs_kept": sum(layer.slots * layer.p * layer.calls for layer in layers),
+        "macs_kept": sum(layer.kept_weights * layer.p * layer.calls for layer in layers),
     }
 
 

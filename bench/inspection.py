@@ -62,8 +62,11 @@ class Inspection:
         }
 
     def total(self, layers: Sequence[InspectedLayer]) -> dict[str, Any]:
-        """Sums over layers: weights, slots, nonzeros, both sparsities, MACs of one sample, bytes."""
-        sums = {key: sum(getattr(layer, key) for layer in layers) for key in ("weights", "slots", "nonzeros", "bytes")}
+        """Sums over layers: weights, kept_weights, nonzeros, both sparsities, MACs of one sample, bytes."""
+        sums = {
+            key: sum(getattr(layer, key) for layer in layers)
+            for key in ("weights", "kept_weights", "nonzeros", "bytes")
+        }
         return {"layers": len(layers), **sums, **sparsities(layers), **macs(layers)}
 
     def record(self) -> dict[str, Any]:

@@ -89,8 +89,7 @@ def layers_of_model(
 
         from ..prune.errors import PruneError
         from ..prune.export import trace_layers
-        from ..prune.factories import find_factory
-        from ..prune.models.torchvision_ops import prepare_torchvision
+        from ..prune.models import find_model_factory, make_model
     except ModuleNotFoundError as error:
         raise InputError(f"model {text!r}: {error.name} is not installed (pip install 'crispsim[prune]')") from error
     number = getattr(torch, dtype, None)
@@ -98,18 +97,16 @@ def layers_of_model(
         raise InputError(f"--input: dtype {dtype!r}: must be one of torch's, such as float32 or int64")
     notices: list[str] = []
     try:
-        if text.split(":")[0].split(".")[0] == "torchvision":
-            prepare_torchvision()
-        make = find_factory(text, "model")
+        find_model_factory(text)  # imports its module while tensors are still real
         try:  # on the meta device nothing is computed, and no memory is taken
             with torch.device("meta"), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # such as of weights that cannot be loaded there
-                model = _made(text, make, arguments)
+                model = make_model(text, arguments)
                 example = _example(input_shape, number)
             traced = trace_layers(model, example, notice=notices.append)
         except (PruneError, InputError):  # not every model can: say what it says in earnest
             notices.clear()
-            model = _made(text, make, arguments)
+            model = make_model(text, arguments)
             example = _beside(model, _example(input_shape, number))
             traced = trace_layers(model, example, notice=notices.append)
     except PruneError as error:
@@ -118,20 +115,6 @@ def layers_of_model(
         for line in notices:
             notice(line)
     return layers_of_traced(traced)
-
-
-def _made(text: str, make: Callable[..., object], arguments: Mapping[str, object]) -> nn.Module:
-    from torch import nn
-
-    try:
-        model = make(**arguments)
-    except Exception as error:  # a user's function may fail in any way
-        said = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise InputError(f"model {text!r}: fails{' with ' if said else ''}{said}: {reason}") from error
-    if not isinstance(model, nn.Module):
-        raise InputError(f"model {text!r}: makes a {type(model).__name__}: must be a torch.nn.Module")
-    return model
 
 
 def _example(shape: Sequence[int], dtype: torch.dtype) -> Tensor:

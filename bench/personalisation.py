@@ -6,7 +6,6 @@ Between the pruner, which knows no files of ours, and the folder (`pruned_folder
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,15 +16,16 @@ import torch
 from torch import nn
 
 from ..formats import PackedModel
-from ..prune import CrispConfig, PruneReport, find_layers
+from ..prune import CrispConfig, PruneError, PruneReport, find_layers
 from ..prune.data import Splits, load_data
-from ..prune.export import TracedLayer, check_called, pack_model, trace_layers
+from ..prune.export import TracedLayer, check_packable, pack_model, trace_layers
 from ..prune.matrix import from_matrix
 from ..prune.models import load_model
 from ..prune.training import Personalised, TrainingConfig, choose_classes, personalise
 from ..prune.training import load_checkpoint_into as load_weights
-from ..prune.training.progress import ProgressCallback
-from .pruned_folder import LayerSparsity, PrunedRecord
+from ..prune.training.progress import Progress, ProgressCallback
+from .main_process import main_process
+from .pruned_folder import CHECKPOINT, LayerSparsity, PrunedRecord, clear_results
 
 Notice = Callable[[str], None]
 Building = Callable[[str, int, int], None]
@@ -83,6 +83,7 @@ class Start:
                 "note": data.note,
                 "classes": len(data.class_names),
                 "input_shape": list(data.input_shape),
+                "preprocessing": data.test.preprocessing(),
                 "images": {split: len(getattr(data, split)) for split in ("train", "validation", "test")},
             },
         }
@@ -128,6 +129,7 @@ def prune_network(
     packing: Packing,
     made: Mapping[str, Any],
     resume: bool = False,
+    overwrite: bool = False,
     progress: ProgressCallback | None = None,
     building: Building | None = None,
 ) -> PrunedRecord | None:
@@ -142,6 +144,8 @@ def prune_network(
         More of how it was made: command, versions.
     resume : bool
         Go on from the folder's checkpoint.
+    overwrite : bool
+        Begin anew although there is one. What the folder holds is kept until training has begun.
     progress, building : callable, optional
         Events of the training, and of the making of a data set.
 
@@ -154,21 +158,49 @@ def prune_network(
     PruneError
         Whatever was asked for cannot be done.
     """
-    begun = time.monotonic()
+    started = time.monotonic()
+    if overwrite and start.checkpoint is not None and start.checkpoint.resolve() == (folder / CHECKPOINT).resolve():
+        raise PruneError(f"--checkpoint {start.checkpoint}: would be overwritten; give another --out")
     notices: list[str] = []
     model, data = start.load(building)
     classes = user.choose(data, training.seed)
     example = torch.zeros(1, *data.input_shape)
     # What could not be exported in the end is refused before it is trained.
     prunable, _ = find_layers(model, config.include, config.exclude)
-    check_called(trace_layers(model, example), [layer.name for layer in prunable])
+    made_by = {"tool": "crispsim", "command": made.get("command", ""), "seed": training.seed}
+    made_by |= {"versions": dict(made.get("versions", {}))}
+    names = [layer.name for layer in prunable]
+    check_packable(trace_layers(model, example), names, config, dtype=packing.dtype, made_by=made_by)
     said = start.record(data)
     if start.checkpoint is None:
         notices.append(f"no --checkpoint: {start.model} started from the weights its factory gives")
+    if 0 < training.epochs < config.steps + 1 and not config.dense:
+        notices.append(
+            f"{training.epochs} epochs are fewer than the {config.steps + 1} stretches of fine-tuning: all come after "
+            f"the last pruning (rule R14); fewer --steps or more --epochs train in between"
+        )
     if data.note:
         notices.append(f"data {data.name}: {data.note}")
+
+    def begun(event: Progress) -> None:
+        nonlocal overwrite
+        if overwrite:
+            clear_results(folder)
+            overwrite = False
+        if progress is not None:
+            progress(event)
+
     done = personalise(
-        model, data, classes, config, training, folder, start=start.words(), resume=resume, progress=progress
+        model,
+        data,
+        classes,
+        config,
+        training,
+        folder,
+        start=start.words(),
+        resume=resume,
+        overwrite=overwrite,
+        progress=begun,
     )
     if not main_process():
         return None
@@ -182,8 +214,7 @@ def prune_network(
         done.pruner.masks(),
         config,
         dtype=packing.dtype,
-        made_by={"tool": "crispsim", "command": made.get("command", ""), "seed": training.seed}
-        | {"versions": dict(made.get("versions", {}))},
+        made_by=made_by,
     )
     return PrunedRecord(
         made={
@@ -199,7 +230,7 @@ def prune_network(
         layers=_sparsities(done.report, traced, packed),
         masks=_weight_masks(done, traced),
         model=packed,
-        seconds={"training": done.seconds, "this_process": time.monotonic() - begun},
+        seconds={"training": done.seconds, "this_process": time.monotonic() - started},
         notices=notices,
     )
 
@@ -207,11 +238,6 @@ def prune_network(
 def _hash_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def main_process() -> bool:
-    """Whether this is the process that prints and writes: the first of torchrun's, or the only one."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _accuracy(done: Personalised, data: Splits) -> dict[str, Any]:
@@ -233,13 +259,13 @@ def _accuracy(done: Personalised, data: Splits) -> dict[str, Any]:
 
 def _sparsities(report: PruneReport, traced: tuple[TracedLayer, ...], packed: PackedModel) -> list[LayerSparsity]:
     """A row for every layer, in the order they run."""
-    pruned = {layer.name: layer for layer in report.layers}
+    pruned = {layer.layer: layer for layer in report.layers}
     reasons = {layer.name: layer.reason for layer in report.dense}
     rows = []
     for layer, stored in zip(traced, packed.layers, strict=True):
         own = pruned.get(layer.name)
         weights = layer.groups * layer.shape[0] * layer.shape[1]
-        kept = own.nonzeros if own else weights
+        kept = own.kept_weights if own else weights
         positions = stored.p * stored.batch
         rows.append(
             LayerSparsity(
@@ -253,12 +279,13 @@ def _sparsities(report: PruneReport, traced: tuple[TracedLayer, ...], packed: Pa
                 p=positions,
                 calls=stored.calls,
                 block_columns=(own.block_columns or 0) if own else 0,
-                kept_blocks=(own.kept_columns or 0) if own else 0,
+                kept_blocks=(own.kept_blocks or 0) if own else 0,
                 weights=weights,
                 kept_weights=kept,
                 sparsity=1 - kept / weights,
                 macs_dense=weights * positions * stored.calls,
                 macs_kept=kept * positions * stored.calls,
+                prunable=int(own is not None),
                 note=own.note if own else reasons.get(layer.name, ""),
             )
         )
@@ -269,8 +296,4 @@ def _weight_masks(done: Personalised, traced: tuple[TracedLayer, ...]) -> dict[s
     """The masks in the shapes of the weights they belong to, under the weights' names in the state dict."""
     state = done.model.state_dict()
     keys = {layer.name: layer.key for layer in traced}
-    return {
-        keys[name]: from_matrix(mask, state[keys[name]].shape).cpu().numpy()
-        for name, mask in done.masks.items()
-        if name in keys
-    }
+    return {keys[name]: from_matrix(mask, state[keys[name]].shape).cpu().numpy() for name, mask in done.masks.items()}

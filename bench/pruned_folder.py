@@ -26,6 +26,12 @@ from .whole_files import check_folder, whole_folder
 CHECKPOINT = "checkpoint.pt"
 FILES = ("model.safetensors", "layers.csv", "masks.safetensors", "report.json", "sparsity.csv", "history.csv")
 
+# Columns of history.csv and what they hold.
+HISTORY: dict[str, type[int] | type[float]] = {
+    "epoch": int, "iteration": int, "stretch": int, "loss": float, "train_accuracy": float,
+    "validation_accuracy": float, "learning_rate": float, "sparsity": float, "seconds": float,
+}  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True)
 class LayerSparsity:
@@ -34,8 +40,8 @@ class LayerSparsity:
     layer, kind : name, and conv or gemm. nm, block : the layer's pattern, "dense" and "none" where it has none. s, k :
     per convolution group. p : output positions. calls : per inference. block_columns, kept_blocks : of each block row,
     0 without blocks. weights, kept_weights : real ones of all groups, and those that the masks keep. sparsity : 1 -
-    kept / weights. macs_dense, macs_kept : weights and kept weights x p x calls. note : why it is dense or has no
-    blocks.
+    kept / weights. macs_dense, macs_kept : weights and kept weights x p x calls. prunable : 1 where the pruner worked
+    on it (rule R2): the denominator of the sparsity asked for; else 0. note : why it is dense or has no blocks.
     """
 
     layer: str
@@ -54,12 +60,8 @@ class LayerSparsity:
     sparsity: float
     macs_dense: int
     macs_kept: int
+    prunable: int
     note: str
-
-    @property
-    def prunable(self) -> bool:
-        """Whether the pruner worked on it: the denominator of the promised sparsity."""
-        return self.nm != "dense" or self.block != "none"
 
     @property
     def left_by_nm(self) -> int:
@@ -116,9 +118,9 @@ def check_pruned_target(folder: Path, *, resume: bool, overwrite: bool) -> None:
         )
 
 
-def clear(folder: Path) -> None:
-    """Remove an earlier run's files, so that none of them stands beside a new run's."""
-    for name in (CHECKPOINT, *FILES):
+def clear_results(folder: Path) -> None:
+    """Remove an earlier run's results, so that none of them stands beside a new run's checkpoint."""
+    for name in FILES:
         (folder / name).unlink(missing_ok=True)
 
 
@@ -175,8 +177,7 @@ def write_pruned(folder: Path, record: PrunedRecord) -> None:
         (staging / "report.json").write_text(json.dumps(report_of(record), indent=2) + "\n", encoding="utf-8")
         rows = [asdict(row) for row in record.layers]
         _write_csv(staging / "sparsity.csv", [field.name for field in fields(LayerSparsity)], rows)
-        columns = list(dict.fromkeys(key for row in record.history for key in row)) or ["epoch"]
-        _write_csv(staging / "history.csv", columns, record.history)
+        _write_csv(staging / "history.csv", list(HISTORY), record.history)
 
 
 def _share_gone(pairs: Sequence[tuple[int, int]]) -> float:

@@ -19,14 +19,10 @@ from pydantic import Field
 
 from ..formats import PatternError, parse_nm
 from ..sim import InputError
-from .pruned_folder import CHECKPOINT, FILES, LayerSparsity, totals_of
+from .pruned_folder import CHECKPOINT, FILES, HISTORY, LayerSparsity, totals_of
 from .run_checks import CheckedPart, shape_problems, why_unread
 from .run_folder import FILES as RUN_FILES
 
-HISTORY = {
-    "epoch": int, "iteration": int, "stretch": int, "loss": float, "train_accuracy": float,
-    "validation_accuracy": float, "learning_rate": float, "sparsity": float, "seconds": float,
-}  # fmt: skip
 _SHARES = ("train_accuracy", "validation_accuracy", "sparsity")
 _NUMBERS = {"int": int, "float": float}
 _LAYER = {field.name: _NUMBERS.get(str(field.type), str) for field in fields(LayerSparsity)}
@@ -54,6 +50,7 @@ class _Data(CheckedPart, frozen=True):
     note: str
     classes: _Count
     input_shape: list[_Count]
+    preprocessing: dict[str, Any]
     images: _Images
 
 
@@ -277,6 +274,8 @@ def _of_a_layer(row: LayerSparsity) -> Iterator[str]:
     ):
         if getattr(row, name) != value:
             yield f"{name} is {getattr(row, name)}: must be {value}, as the other columns have it"
+    if row.prunable not in (0, 1) or (not row.prunable and (row.nm, row.block) != ("dense", "none")):
+        yield f"prunable is {row.prunable}: must be 1, or 0 where there is no pattern"
     if row.kept_weights > row.left_by_nm:
         yield f"kept_weights is {row.kept_weights}: {row.nm} leaves {row.left_by_nm}"
     if row.kept_blocks > row.block_columns:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import click
 
 from ..bench.whole_files import check_file, whole_files
-from ..formats import read_model
+from ..formats import PackedModel, read_model
 from ..formats.errors import BadInputError
 from .options import verbose_option
+from .terminal import say
 from .training import prepare_torch
 
 # As `prune.export.EXPORTS`, which needs torch.
@@ -30,24 +34,35 @@ _SUFFIXES = {
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="An .npz or .pt, as the format asks."
 )
-@click.option("--layer", "names", multiple=True, metavar="NAME", help="Only this layer, repeatable.  [default: all]")
+@click.option(
+    "--layer",
+    "wanted",
+    multiple=True,
+    metavar="NAME",
+    help="Only this layer, repeatable; * and ? stand for any letters or one.  [default: all]",
+)
 @verbose_option
-def export_weights(file: Path, kind: str, out: Path, names: tuple[str, ...]) -> None:
+def export_weights(file: Path, kind: str, out: Path, wanted: tuple[str, ...]) -> None:
     """Write a packed model's weights for cuSPARSE, scipy or torch.
 
     blocked-ell and scipy-bsr give an .npz of arrays `<layer>.<field>`, torch-bsr and torch-2:4 a .pt of `<layer>` to a
     tensor, its real shape and its scales: these formats have whole blocks only, so S and K are padded with zeros.
-    Layers without blocks go along dense. int8 weights are stored values with their scales beside them. state-dict
-    gives real weights for `load_state_dict(..., strict=False)`; the file has no biases or BatchNorm.
+    Layers without blocks go along dense; one that --layer names in full is refused then. int8 weights are stored
+    values with their scales beside them. state-dict gives real weights for `load_state_dict(..., strict=False)`; the
+    file has no biases or BatchNorm.
     """
     if out.suffix != _SUFFIXES[kind]:
         raise BadInputError(f"--out {out}: {kind} is written as {_SUFFIXES[kind]}: must end in it")
     check_file(out, [file])
-    model = read_model(file)
+    try:
+        model = _chosen(read_model(file), wanted)
+    except OSError as error:
+        raise BadInputError(f"{file}: cannot read: {error.strerror}") from error
     prepare_torch(None)
     from ..prune.export.files import export
 
-    content, dense = export(model, kind, names)
+    known = {layer.name for layer in model.layers}
+    content, dense = export(model, kind, wanted if known.issuperset(wanted) else ())
     with whole_files([out]) as [staging]:
         if out.suffix == ".npz":
             import numpy as np
@@ -60,5 +75,18 @@ def export_weights(file: Path, kind: str, out: Path, names: tuple[str, ...]) -> 
             torch.save(content, staging)
     if dense:
         said = ", ".join(dense[:3]) + (", ..." if len(dense) > 3 else "")
-        click.echo(f"note: {kind} cannot hold these, they go along dense ({len(dense)}): {said}", err=True)
-    click.echo(f"wrote {out}: {len(names) or len(model.layers)} layers as {kind}")
+        them = "these, they go along dense" if len(dense) > 1 else "this, it goes along dense"
+        say(f"note: {kind} cannot hold {them} ({len(dense)}): {said}", err=True)
+    say(f"wrote {out}: {len(known)} layer{'s' if len(known) > 1 else ''} as {kind}")
+
+
+def _chosen(model: PackedModel, wanted: Sequence[str]) -> PackedModel:
+    """The model with the layers only that a name or a pattern, as `crispsim inspect` has them, stands for."""
+    chosen: set[str] = set()
+    names = [layer.name for layer in model.layers]
+    for pattern in wanted or ("*",):
+        found = {name for name in names if pattern == name or fnmatchcase(name, pattern)}
+        if not found:
+            raise BadInputError(f"--layer {pattern}: fits none of the {len(names)} layers of {model.path}")
+        chosen |= found
+    return replace(model, layers=tuple(layer for layer in model.layers if layer.name in chosen))

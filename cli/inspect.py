@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from ..bench.inspected_layer import PACKED, STORAGES, InspectedLayer
 from ..bench.inspection import Inspection, inspect_model
 from ..sim import InputError
 from .options import verbose_option
-from .tables import plain_table, print_first, print_table, short_name
+from .tables import plain_table, print_first, print_table, spellings
 from .terminal import Terminal, terminal
 
 _NAMES: dict[str, str] = dict(
@@ -72,16 +72,25 @@ def print_inspection(inspection: Inspection, console: Terminal) -> None:
 def _layouts(inspection: Inspection) -> Iterator[list[Table]]:
     """Everything of a layer in a row; or its bytes in other formats apart, in as many tables as it takes."""
     shown = [name for name in STORAGES if any(name in layer.storage for layer in inspection.layers)]
-    yield [_layer_table(inspection, "Layers (formats: KiB)", ("dtype",), shown)]
+    named = spellings(layer.name for layer in inspection.layers)
+    for names in named:
+        yield [_layer_table(inspection, names, "Layers (formats: KiB)", ("dtype",), shown)]
     for others in (("dtype", "bytes"), ()):
         for tables in range(1, len(shown) + 1):
             abreast = -(-len(shown) // tables)
             spread = [shown[start : start + abreast] for start in range(0, len(shown), abreast)]
-            sizes = [_layer_table(inspection, "Layers in KiB", None, names) for names in spread]
-            yield [_layer_table(inspection, "Layers", others, ()), *sizes]
+            for names in named:
+                sizes = [_layer_table(inspection, names, "Layers in KiB", None, storages) for storages in spread]
+                yield [_layer_table(inspection, names, "Layers", others, ()), *sizes]
 
 
-def _layer_table(inspection: Inspection, title: str, others: Sequence[str] | None, storages: Sequence[str]) -> Table:
+def _layer_table(
+    inspection: Inspection,
+    names: Mapping[str, str],
+    title: str,
+    others: Sequence[str] | None,
+    storages: Sequence[str],
+) -> Table:
     """The layers' shapes (unless `others` is None), others of their properties, and their KiB in formats."""
     table = plain_table(title)
     table.add_column("layer", no_wrap=True)
@@ -103,7 +112,7 @@ def _layer_table(inspection: Inspection, title: str, others: Sequence[str] | Non
     for _, run in groupby(inspection.layers, key=all_cells):
         layers = list(run)
         times = f"  x{len(layers)}" if len(layers) > 1 else ""
-        table.add_row(short_name(layers[0].name) + times, *cells(layers[0]))
+        table.add_row(names[layers[0].name] + times, *cells(layers[0]))
     return table
 
 
@@ -113,7 +122,7 @@ def _shape_cells(layer: InspectedLayer, others: Sequence[str]) -> list[str]:
         str(layer.pattern) + (" (damaged)" if layer.defect else ""),
         f"{groups}{layer.s}x{layer.k}",
         "" if layer.kept_blocks is None else f"{layer.kept_blocks} of {layer.block_columns}",
-        f"{1 - layer.slots / layer.weights:.2%}" if layer.patterned else "",
+        f"{1 - layer.kept_weights / layer.weights:.2%}" if layer.patterned else "",
         f"{1 - layer.nonzeros / layer.weights:.2%}",
     ]
     properties = {"dtype": layer.dtype, "bytes": f"{layer.bytes:,}"}
@@ -130,7 +139,7 @@ def _totals(inspection: Inspection) -> Table:
     for head, _ in columns:
         table.add_column(head, justify="right", no_wrap=True)
     sums = [inspection.total(layers) for _, layers in columns]
-    for name, key in (("layers", "layers"), ("weights", "weights"), ("kept by the pattern", "slots")):
+    for name, key in (("layers", "layers"), ("weights", "weights"), ("kept by the pattern", "kept_weights")):
         table.add_row(name, *(f"{total[key]:,}" for total in sums))
     table.add_row("not zero", *(f"{total['nonzeros']:,}" for total in sums))
     for name, key in (("pruned", "sparsity"), ("zeros", "zeros")):

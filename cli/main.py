@@ -70,7 +70,7 @@ def run_command(arguments: list[str]) -> int:
     """
     verbose = any(argument in ("-v", "--verbose") for argument in arguments)
     try:
-        cli.main(arguments, prog_name="crispsim", standalone_mode=False)
+        code = cli.main(arguments, prog_name="crispsim", standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except (click.Abort, Interrupted) as error:
@@ -86,7 +86,7 @@ def run_command(arguments: list[str]) -> int:
     except Exception as error:
         hint = "" if verbose else "; -v shows the traceback"
         return _fail([f"internal error: {type(error).__name__}: {error}{hint}"], INTERNAL, verbose)
-    return 0
+    return code if isinstance(code, int) else 0  # of a command that ended with click's Exit
 
 
 def _fail(lines: list[str], code: int, verbose: bool) -> int:

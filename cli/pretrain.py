@@ -11,6 +11,7 @@ import click
 
 from ..formats.errors import BadInputError
 from .options import verbose_option
+from .terminal import say
 from .training import (
     checkpoint_option,
     data_option,
@@ -70,26 +71,41 @@ def pretrain(
         raise BadInputError(f"--out {out}: must end in .pt")
     if resume and overwrite:
         raise BadInputError("--resume and --overwrite: give one of them")
-    from ..bench.whole_files import check_folder, whole_files
+    from ..bench.main_process import main_process
+    from ..bench.whole_files import check_file, whole_files
 
-    check_folder(out.parent)
-    if out.exists() and not resume and not overwrite:
-        raise BadInputError(f"--out {out}: is there; --resume goes on, --overwrite begins anew")
-    prepare_torch(threads)
-    from ..bench.personalisation import Start, main_process
-    from ..prune.training import PretrainConfig
-    from ..prune.training import pretrain as train
-
-    training = PretrainConfig(amp="auto" if amp is None else amp, **asked)
-    main = main_process()
     description = out.with_suffix(".json")
-    if overwrite and main:
-        out.unlink(missing_ok=True)
-        description.unlink(missing_ok=True)
-    with TrainingProgress(quiet=quiet or as_json or not main) as progress, says_where_it_stands(out):
+    for path in (out, description):
+        check_file(path, [])
+        if checkpoint is not None and path.resolve() == checkpoint.resolve():
+            raise BadInputError(f"--out {out}: is the --checkpoint to begin with; give another")
+        if path.exists() and not resume and not overwrite:
+            raise BadInputError(f"--out {out}: {path} is there; --resume goes on, --overwrite begins anew")
+    main = main_process()
+    if main and resume and not out.exists():
+        say(f"note: --resume: there is no {out}; a new run begins", err=True)
+    with (
+        says_where_it_stands(out),  # outermost: speaks when the bar is gone
+        TrainingProgress(quiet=quiet or as_json or not main) as progress,
+    ):
+        prepare_torch(threads)
+        from ..bench.personalisation import Start
+        from ..prune.training import PretrainConfig
+        from ..prune.training import pretrain as train
+
+        training = PretrainConfig(amp="auto" if amp is None else amp, **asked)
         start = Start(model=model, model_arguments=arguments, checkpoint=checkpoint, data=data, seed=training.seed)
         network, splits = start.load(progress.building)
-        done = train(network, splits, training, out, start=start.words(), resume=resume, progress=progress.update)
+        done = train(
+            network,
+            splits,
+            training,
+            out,
+            start=start.words(),
+            resume=resume,
+            overwrite=overwrite,
+            progress=progress.update,
+        )
     if not main:
         return
     record = {
@@ -106,9 +122,9 @@ def pretrain(
         click.echo(json.dumps(record, indent=2))
     elif not quiet:
         if splits.note:
-            click.echo(f"note: data {splits.name}: {splits.note}", err=True)
-        click.echo(
+            say(f"note: data {splits.name}: {splits.note}", err=True)
+        say(
             f"accuracy over {len(splits.class_names)} classes: {done.test_accuracy:.2%} of {len(splits.test):,} test "
             f"images, {done.validation_accuracy:.2%} of {len(splits.validation):,} validation images"
         )
-        click.echo(f"wrote {out}, {description}")
+        say(f"wrote {out}, {description}")

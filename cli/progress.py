@@ -8,6 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ..formats.jit import kernels_are_compiled
 from ..sim import Layer
+from .tables import short_name
 
 
 class LayerProgress:
@@ -51,4 +52,4 @@ class LayerProgress:
                     "compiling the simulation kernels: once per version and machine, about 25 seconds ...", err=True
                 )
             self._bar.start()
-        self._bar.update(self._task, completed=done, total=total, layer=layer.name)
+        self._bar.update(self._task, completed=done, total=total, layer=short_name(layer.name))

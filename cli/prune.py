@@ -13,7 +13,7 @@ from ..formats import parse_nm
 from ..sim.tasks import DEFAULT_SPARSITY
 from .options import BlockSize, verbose_option
 from .pruned_table import print_pruned
-from .terminal import terminal
+from .terminal import say, terminal
 from .training import (
     checkpoint_option,
     data_option,
@@ -147,20 +147,21 @@ def prune(
     of each epoch.
     """
     arguments = parse_arguments(model_arguments)
-    from ..bench.pruned_folder import CHECKPOINT, FILES, check_pruned_target, clear, report_of, write_pruned
+    from ..bench.main_process import main_process
+    from ..bench.pruned_folder import CHECKPOINT, FILES, check_pruned_target, report_of, write_pruned
 
     check_pruned_target(out, resume=resume, overwrite=overwrite)
-    prepare_torch(threads)
-    from ..bench.personalisation import Packing, Start, UserClasses, main_process, prune_network
-
-    config, training = _config(asked), _training(asked)
     main = main_process()
-    if overwrite and main:
-        clear(out)
+    if main and resume and not (out / CHECKPOINT).exists():
+        say(f"note: --resume: {out} holds no checkpoint; a new run begins", err=True)
     with (
+        says_where_it_stands(out / CHECKPOINT),  # outermost: speaks when the bar is gone
         TrainingProgress(quiet=quiet or as_json or not main) as progress,
-        says_where_it_stands(out / CHECKPOINT),
     ):
+        prepare_torch(threads)
+        from ..bench.personalisation import Packing, Start, UserClasses, prune_network
+
+        config, training = _config(asked), _training(asked)
         record = prune_network(
             Start(model=model, model_arguments=arguments, checkpoint=checkpoint, data=data, seed=training.seed),
             UserClasses(given=classes, number=num_classes, history=class_history, window=window),
@@ -170,6 +171,7 @@ def prune(
             packing=Packing(dtype=dtype, activations=activations),
             made=how_made(),
             resume=resume,
+            overwrite=overwrite,
             progress=progress.update,
             building=progress.building,
         )
@@ -180,9 +182,9 @@ def prune(
         click.echo(json.dumps(report_of(record), indent=2))
     elif not quiet:
         for line in record.notices:
-            click.echo(f"note: {line}", err=True)
+            say(f"note: {line}", err=True)
         print_pruned(record, terminal(140))
-        click.echo(f"wrote {out}/{', '.join(FILES)}, {CHECKPOINT}")
+        say(f"wrote {out}/{', '.join(FILES)}, {CHECKPOINT}")
         click.echo(f"next: crispsim run --weights {shlex.quote(str(out / 'model.safetensors'))}")
 
 

@@ -53,7 +53,7 @@ _DEVICE = (
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ..."),
     click.option("--amp/--no-amp", default=None, help="Mixed precision in training.  [default: where there is a GPU]"),
     click.option(
-        "--threads", type=click.IntRange(min=1), metavar="N", help="Threads of torch on the CPU.  [default: torch's]"
+        "--threads", type=click.IntRange(1, 1024), metavar="N", help="Threads of torch on the CPU.  [default: torch's]"
     ),
 )
 
@@ -86,7 +86,7 @@ def parse_arguments(texts: Sequence[str]) -> dict[str, object]:
             raise BadInputError(f"--model-arg {text!r}: must be KEY=VALUE")
         try:
             found[key] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             found[key] = value
     return found
 

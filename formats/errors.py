@@ -6,15 +6,50 @@ user's to mend.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of what an exception says, or its type if it says nothing.
+
+    >>> one_line(ValueError("wrong\\nat line 3")), one_line(KeyboardInterrupt())
+    ('wrong', 'KeyboardInterrupt')
+    """
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def few(names: Sequence[str]) -> str:
+    """The first five names, and how many more there are.
+
+    >>> few("abcdefgh")
+    'a, b, c, d, e and 3 more'
+    """
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
 
 class BadInputError(ValueError):
-    """Something the user gave breaks a rule; `lines` says which."""
+    """Something the user gave breaks a rule.
+
+    Parameters
+    ----------
+    *problems : str
+        One line per problem.
+
+    Attributes
+    ----------
+    lines : list of str
+        The problems. `str()` joins them.
+    """
 
     lines: list[str]
 
     def __init__(self, *problems: object) -> None:
         super().__init__(*problems)
-        self.lines = [" ".join(map(str, problems))]
+        self.lines = [str(problem) for problem in problems]
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
 
 
 class FormatError(BadInputError):

@@ -27,6 +27,7 @@ from .packed_layer import DTYPE_CODES, LayerRecord
 Matrix = CrispMatrix | NMMatrix | np.ndarray
 
 _LENGTH_BYTES = 8
+_ZIP = b"PK\x03\x04"
 _FROM_ARRAYS = {"n", "m", "block", "shape", "kept_blocks", "unstructured", "activations"}
 _SHARED = [field.name for field in fields(LayerRecord) if field.name not in _FROM_ARRAYS]
 _NUMPY = {code: np.dtype(name).newbyteorder("<") for name, code in DTYPE_CODES.items()}
@@ -327,9 +328,13 @@ def _map_file(path: Path) -> tuple[Header, np.ndarray]:
         size = os.fstat(file.fileno()).st_size
         if size < _LENGTH_BYTES:
             raise FileFormatError(f"truncated: {size} bytes: must begin with {_LENGTH_BYTES} bytes of length")
-        length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
+        first = file.read(_LENGTH_BYTES)
+        if first.startswith(_ZIP):
+            raise FileFormatError("not a packed model but a zip archive, as torch.save and numpy.savez write")
+        length = int.from_bytes(first, "little")
         if length > MAX_HEADER_BYTES:
-            raise FileFormatError(f"header length {length}: must be at most {MAX_HEADER_BYTES} bytes")
+            rule = f"must be at most {MAX_HEADER_BYTES} bytes"
+            raise FileFormatError(f"not a packed model: header length {length}: {rule}")
         if length % _LENGTH_BYTES:
             raise FileFormatError(f"header length {length}: must be a multiple of {_LENGTH_BYTES}")
         if length > size - _LENGTH_BYTES:

@@ -125,7 +125,8 @@ def parse_header(raw: bytes, data_bytes: int) -> Header:
 
 def _parse_metadata(metadata: object) -> dict[str, str]:
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise FileFormatError(f"__metadata__ {short(metadata)}: must be an object of strings")
+        what = "not a packed model: " if metadata is None else ""  # a plain safetensors file
+        raise FileFormatError(f"{what}__metadata__ {short(metadata)}: must be an object of strings")
     for key, known in _IDENTITY.items():
         if metadata.get(key) != known:
             found = short(metadata.get(key))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import Any
@@ -12,6 +14,12 @@ from ..formats.errors import PatternError
 from ..formats.pattern import SPARSITY_TOLERANCE, Pattern
 from .errors import PruneError
 from .masks import CRITERIA, NORMALISE, SCHEDULES
+
+MAX_STEPS = 10_000
+
+# Fraction() works out 10 to the power that the text asks for, however large: the text is bounded first.
+_NUMBER = re.compile(r"[+-]?(\d+/\d+|(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?)", re.ASCII | re.IGNORECASE)
+_LONGEST_NUMBER = 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +35,11 @@ class CrispConfig:
         Side B of the blocks, a multiple of M; None for no blocks.
     sparsity : float, str or Fraction
         kappa, the share of zero weights asked of all prunable layers together, from 1 - N/M up to, not
-        including, 1. Read exactly from its text: 0.9 is 9/10, "2/3" is 2/3. What is within 1e-6 of 1 - N/M
-        is 1 - N/M, since 2/3 has no exact decimal. Kept as the float that reads as the same number, or as
-        text where there is none.
+        including, 1. Read exactly from its text, of at most 40 characters: 0.9 is 9/10, "2/3" is 2/3. What is
+        within 1e-6 of 1 - N/M is 1 - N/M, since 2/3 has no exact decimal. Kept as the float that reads as the
+        same number, or as text where there is none.
     steps : int
-        n, iterations; 0 only if nothing is pruned.
+        n, iterations, at most 10000; 0 only if nothing is pruned.
     criterion : {"eq1", "abs", "magnitude"}
         R5.
     normalise : {"weights", "raw"}
@@ -75,6 +83,8 @@ class CrispConfig:
                 raise PruneError(f"{field} {getattr(self, field)!r}: must be one of {', '.join(known)}")
         if not _is_integer(self.steps) or self.steps < 0 or (self.steps == 0 and not self.dense):
             raise PruneError(f"steps {self.steps!r}: must be an integer, at least 1 (0 if nothing is pruned)")
+        if self.steps > MAX_STEPS:
+            raise PruneError(f"steps: must be at most {MAX_STEPS}")
         if self.block is None and self.kappa > self.kappa_0:
             raise PruneError(
                 f"sparsity {self.sparsity}: without blocks it must be that of {pattern.nm}, {float(self.kappa_0):g}"
@@ -137,12 +147,14 @@ def _pattern(nm: Any, block: Any) -> Pattern:
 
 
 def _sparsity(given: Any, pattern: Pattern) -> Fraction:
-    try:
-        kappa = Fraction(str(given))
-    except (ValueError, ZeroDivisionError):
-        kappa = Fraction(-1)
+    kappa, text = Fraction(-1), "of too many digits"
+    with suppress(ValueError, ZeroDivisionError):  # an int of thousands of digits has no text
+        text = str(given).strip() or "''"
+        if len(text) <= _LONGEST_NUMBER and _NUMBER.fullmatch(text):
+            kappa = Fraction(text)
     if not 0 <= kappa < 1:
-        raise PruneError(f"sparsity {given}: must be a number from 0 up to, not including, 1")
+        shown = text if len(text) <= _LONGEST_NUMBER and text.isprintable() else f"of {len(text)} characters"
+        raise PruneError(f"sparsity {shown}: must be a number from 0 up to, not including, 1")
     kappa_0 = 1 - pattern.density
     if abs(kappa - kappa_0) <= SPARSITY_TOLERANCE:
         return kappa_0

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..formats.errors import one_line
 from .errors import PruneError
+
+_NOTHING: Mapping[str, object] = {}
 
 
 def find_factory(text: str, what: str) -> Callable[..., Any]:
@@ -33,8 +36,8 @@ def find_factory(text: str, what: str) -> Callable[..., Any]:
         raise PruneError(f"{what} {text!r}: must be module:function, such as torchvision.models:resnet50")
     try:
         found: Any = importlib.import_module(module_name)
-    except Exception as error:  # a user's module may fail in any way while it is imported
-        raise PruneError(f"{what} {text!r}: cannot import {module_name}: {_one_line(error)}") from error
+    except (Exception, SystemExit) as error:  # a user's module may fail in any way while it is imported
+        raise PruneError(f"{what} {text!r}: cannot import {module_name}: {one_line(error)}") from error
     for name in attribute.split("."):
         if not hasattr(found, name):
             raise PruneError(f"{what} {text!r}: {module_name} has no {attribute}")
@@ -44,6 +47,26 @@ def find_factory(text: str, what: str) -> Callable[..., Any]:
     return found
 
 
-def _one_line(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return text[0] if text else type(error).__name__
+def call_factory(make: Callable[..., Any], text: str, what: str, given: Mapping[str, object] = _NOTHING) -> Any:
+    """What a user's function returns.
+
+    Parameters
+    ----------
+    make : callable
+        Of `find_factory`.
+    text, what : str
+        As there, for the message.
+    given : mapping, optional
+        Its keyword arguments.
+
+    Raises
+    ------
+    PruneError
+        It fails, in any way: leaving the program is one.
+    """
+    try:
+        return make(**given)
+    except (Exception, SystemExit) as error:
+        shown = ", ".join(f"{name}={value!r}" for name, value in given.items())
+        said = one_line(error) if isinstance(error, Exception) else f"it leaves the program ({type(error).__name__})"
+        raise PruneError(f"{what} {text!r}: fails{shown and f' with {shown}'}: {said}") from error

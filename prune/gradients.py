@@ -8,7 +8,19 @@ import torch
 from torch import Tensor, nn
 
 from .errors import PruneError
-from .replicas import add_up
+from .processes import add_up
+
+
+def check_learns(name: str, weight: nn.Parameter, criterion: str) -> None:
+    """Refuse a layer's weight that takes no gradient (`requires_grad` is False), where the criterion needs one.
+
+    Raises
+    ------
+    PruneError
+        Naming the layer.
+    """
+    if criterion != "magnitude" and not weight.requires_grad:
+        raise PruneError(f"layer '{name}': its weight takes no gradient, which criterion {criterion} needs")
 
 
 class GradientSums:
@@ -37,8 +49,7 @@ class GradientSums:
         if criterion == "magnitude":
             return
         for name, weight in weights.items():
-            if not weight.requires_grad:
-                raise PruneError(f"layer '{name}': its weight takes no gradient, which criterion {criterion} needs")
+            check_learns(name, weight, criterion)
             self._sums[name] = torch.zeros_like(weight, dtype=torch.float32, requires_grad=False)
 
     @torch.no_grad()
@@ -57,21 +68,19 @@ class GradientSums:
                 total.add_(gradient.abs())
 
     @torch.no_grad()
-    def averages(self) -> dict[str, Tensor | None]:
+    def averages(self) -> dict[str, Tensor]:
         """Average over all processes: the gradient over samples (`eq1`), its absolute value over batches (`abs`).
 
         Returns
         -------
         dict of str to Tensor, float32, the weight's shape
-            None for every layer if the criterion needs no gradients. To be asked for once: the sums become averages.
+            Empty if the criterion needs no gradients. To be asked for once: the sums become averages.
 
         Raises
         ------
         PruneError
             There was no batch, or a weight never got a gradient.
         """
-        if self._criterion == "magnitude":
-            return dict.fromkeys(self._weights)
         if not self._sums:
             return {}
         device = next(iter(self._sums.values())).device

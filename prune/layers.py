@@ -9,8 +9,11 @@ from fnmatch import fnmatchcase
 
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from torch.nn.utils import parametrize
 
+from ..formats.errors import few
 from .errors import PruneError
+from .straight_through import MaskedWeight
 
 STEM_CHANNELS = 4
 
@@ -99,7 +102,8 @@ def find_layers(
     ------
     PruneError
         A pattern names no layer; a layer is both included and excluded; an included convolution has groups;
-        a prunable layer shares its weight with another module; a weight has no shape yet (lazy modules).
+        a prunable layer shares its weight with another module, or its weight is not a plain Parameter (computed by a
+        parametrisation or a hook, as weight_norm's); a weight has no shape yet (lazy modules).
     """
     found = list(_weights(model))
     included = _named("include", include, found)
@@ -119,6 +123,7 @@ def find_layers(
             rule = None
         reason = rule or ("excluded" if layer.name in excluded else None)
         if reason is None:
+            check_plain(layer.module, layer.parameter, f"layer '{layer.name}'")
             _check_unshared(layer, owners, found)
             prunable.append(_prunable(layer))
             continue
@@ -136,19 +141,39 @@ def find_layers(
     return tuple(prunable), tuple(dense)
 
 
+def check_plain(module: nn.Module, parameter: str, what: str) -> None:
+    """Refuse a parameter that is computed from others each time it is used; our own masks are no obstacle.
+
+    Raises
+    ------
+    PruneError
+        `what` begins the message.
+    """
+    if parametrize.is_parametrized(module, parameter):
+        steps = module.parametrizations[parameter]  # type: ignore[index, union-attr]
+        if not all(isinstance(step, MaskedWeight) for step in steps):  # type: ignore[union-attr]
+            raise PruneError(f"{what}: its {parameter} is parametrised already; must be a plain Parameter")
+    elif parameter not in dict(module.named_parameters(recurse=False, remove_duplicate=False)):
+        raise PruneError(f"{what}: its {parameter} is computed by a hook; must be a plain Parameter")
+
+
+def called_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """`named_modules` without the output projections of attention: it reads their weights, and never calls them."""
+    inside_attention = {id(m.out_proj) for m in model.modules() if isinstance(m, nn.MultiheadAttention)}
+    yield from ((name, module) for name, module in model.named_modules() if id(module) not in inside_attention)
+
+
 def _weights(model: nn.Module) -> Iterator[_Found]:
     """Every weight of a Conv2d, Linear or attention module, in the order of named_modules."""
-    inside_attention = {id(m.out_proj) for m in model.modules() if isinstance(m, nn.MultiheadAttention)}
-    for module_name, module in model.named_modules():
+    for module_name, module in called_modules(model):
         if isinstance(module, nn.MultiheadAttention):
             prefix = f"{module_name}." if module_name else ""
             for projection in _PROJECTIONS:
                 weight = getattr(module, f"{projection}_weight", None)
                 if weight is not None:
                     yield _found(f"{prefix}{projection}", module_name, f"{projection}_weight", "attention", module)
-            # Its forward is never called, so it is no layer of its own: attention reads its weight.
             yield _found(f"{prefix}out_proj", f"{prefix}out_proj", "weight", "attention", module.out_proj)
-        elif isinstance(module, (nn.Conv2d, nn.Linear)) and id(module) not in inside_attention:
+        elif isinstance(module, (nn.Conv2d, nn.Linear)):
             kind = "conv" if isinstance(module, nn.Conv2d) else "linear"
             yield _found(module_name or type(module).__name__, module_name, "weight", kind, module)
 
@@ -166,7 +191,8 @@ def _named(option: str, patterns: Sequence[str], found: Sequence[_Found]) -> set
     for pattern in patterns:
         matched = {layer.name for layer in found if fnmatchcase(layer.name, pattern)}
         if not matched:
-            raise PruneError(f"{option} pattern {pattern!r}: must name a layer of the model")
+            known = few([layer.name for layer in found])
+            raise PruneError(f"{option} pattern {pattern!r}: must name a layer, of {known or 'which there are none'}")
         names |= matched
     return names
 
@@ -196,9 +222,8 @@ def _owners(model: nn.Module) -> dict[int, list[str]]:
     """Names under which each Parameter is held, by its id, those of one module counted once."""
     owners: dict[int, list[str]] = {}
     for module_name, module in model.named_modules():
-        for parameter, tensor in module._parameters.items():
-            if tensor is not None:
-                owners.setdefault(id(tensor), []).append(f"{module_name}.{parameter}".lstrip("."))
+        for parameter, tensor in module.named_parameters(recurse=False, remove_duplicate=False):
+            owners.setdefault(id(tensor), []).append(f"{module_name}.{parameter}".lstrip("."))
     return owners
 
 

@@ -31,13 +31,13 @@ from torch.optim import Optimizer
 
 from .config import CrispConfig
 from .errors import PruneError
-from .gradients import GradientSums
-from .layers import DenseLayer, PrunableLayer, find_layers
+from .gradients import GradientSums, check_learns
+from .layers import DenseLayer, PrunableLayer, check_plain, find_layers
 from .masks import LayerMasks, LayerScores, block_mask, generate, nothing_pruned, score, target
 from .matrix import from_matrix, to_matrix
+from .processes import check_same
 from .pruner_state import restore, state
 from .reachable import check_reachable
-from .replicas import check_same
 from .report import PruneReport, report
 from .straight_through import MaskedWeight, attach, detach, original
 
@@ -111,7 +111,8 @@ class CrispPruner:
         Raises
         ------
         PruneError
-            The sparsity cannot be reached (R12), a weight is parametrised already, or the model was prepared before.
+            The sparsity cannot be reached (R12); a weight is parametrised already, or takes no gradient though the
+            criterion needs one; or the model was prepared before.
         """
         if self._stage != "new":
             raise PruneError("prepare(): must be called once")
@@ -120,8 +121,9 @@ class CrispPruner:
             module = self.model.get_submodule(layer.module_name)
             if parametrize.is_parametrized(module, layer.parameter):
                 raise PruneError(f"layer '{layer.name}': its weight is parametrised already; must be a plain Parameter")
-            if module._parameters.get(layer.parameter) is None:
-                raise PruneError(f"layer '{layer.name}': its weight is computed by a hook; must be a plain Parameter")
+            check_plain(module, layer.parameter, f"layer '{layer.name}'")
+            if not self.config.dense:
+                check_learns(layer.name, self._weight(layer), self.config.criterion)
         for layer in self.layers:
             module = self.model.get_submodule(layer.module_name)
             self._masked.append(attach(module, layer.parameter, self.config.sr_ste))
@@ -181,15 +183,13 @@ class CrispPruner:
         if self.config.dense:
             self.iteration = min(self.iteration + 1, self.config.steps)
             return
-        optimizer = optimizer if optimizer is not None else self.optimizer
-        self._zero_pruned_blocks(optimizer)  # once more: another optimizer may have moved them
         masks = self._generate(gradients)
         halves = [half for mask in masks for half in (mask.nm, mask.pruned) if half is not None]
         check_same("masks", halves, masks[0].nm.device)
         self.iteration += 1
         self._masks = masks
         self._put_masks()
-        self._zero_pruned_blocks(optimizer)
+        self._zero_pruned_blocks(optimizer if optimizer is not None else self.optimizer)
 
     def finalize(self) -> dict[str, Tensor]:
         """Take the masks off: weights are exactly 0 where pruned. Training on afterwards would fill the zeros in.
@@ -216,9 +216,8 @@ class CrispPruner:
         }
 
     def report(self) -> PruneReport:
-        """Sparsity of every layer, of the prunable weights and of the whole model; at any time."""
-        parameters = sum(parameter.numel() for parameter in self.model.parameters())
-        return report(self.config, self.iteration, self.layers, self._masks, self.dense, parameters)
+        """Sparsity of every layer and of the prunable weights; at any time."""
+        return report(self.config, self.iteration, self.layers, self._masks, self.dense)
 
     def set_gradient_scale(self, scale: float) -> None:
         """Say what the loss is multiplied by (`GradScaler.get_scale()`), for SR-STE's term to be scaled alike."""
@@ -291,7 +290,6 @@ class CrispPruner:
             return torch.ones_like(masks.nm)
         return block_mask(masks.pruned, layer.shape, self.config.block)
 
-    @torch.no_grad()
     def _zero_pruned_blocks(self, optimizer: Optimizer | None) -> None:
         """R11: weights and what the optimizer remembers of them, of whatever kind, are 0 in pruned blocks."""
         for layer, masks in zip(self.layers, self._masks, strict=True):

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..formats.errors import one_line
 from .config import CrispConfig
 from .errors import PruneError
 from .layers import PrunableLayer
@@ -46,7 +47,8 @@ def restore(
     _check_config(saved.get("config"), config)
     iteration = saved.get("iteration")
     if not isinstance(iteration, int) or isinstance(iteration, bool) or not 0 <= iteration <= config.steps:
-        raise PruneError(f"pruner state: iteration {iteration!r}: must be 0 to {config.steps}")
+        shown = iteration if isinstance(iteration, int) else f"a {type(iteration).__name__}"
+        raise PruneError(f"pruner state: iteration {shown}: must be 0 to {config.steps}")
     masks = saved.get("masks")
     if not isinstance(masks, Mapping):
         raise PruneError("pruner state: has no masks")
@@ -64,7 +66,10 @@ def _copy(mask: Tensor) -> Tensor:
 def _check_config(saved: Any, config: CrispConfig) -> None:
     if not isinstance(saved, Mapping):
         raise PruneError("pruner state: has no configuration")
-    before, now = CrispConfig.from_dict(saved).to_dict(), config.to_dict()
+    try:
+        before, now = CrispConfig.from_dict(saved).to_dict(), config.to_dict()
+    except Exception as error:  # tensors, say, do not compare as the values they stand for
+        raise PruneError(f"pruner state: its configuration: {one_line(error)}") from error
     for field, value in now.items():
         if before[field] != value:
             raise PruneError(f"pruner state: its {field} is {before[field]!r}, not {value!r}: must be the same")

@@ -8,27 +8,12 @@ MOST_LINES = 10
 
 
 class InputError(BadInputError):
-    """What the user gave breaks a rule.
-
-    Parameters
-    ----------
-    *problems : str
-        One line per problem.
-
-    Attributes
-    ----------
-    lines : list of str
-        The first ten problems and, if there are more, a line saying how many. `str()` joins them.
-    """
+    """What the user gave breaks a rule; `lines` are the first ten problems and, if there are more, how many."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__(*problems)
-        self.lines = list(problems[:MOST_LINES])
         if len(problems) > MOST_LINES:
-            self.lines.append(f"and {len(problems) - MOST_LINES} more")
-
-    def __str__(self) -> str:
-        return "\n".join(self.lines)
+            self.lines[MOST_LINES:] = [f"and {len(problems) - MOST_LINES} more"]
 
 
 class LayerError(InputError):

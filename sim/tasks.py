@@ -15,6 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from ..formats import FormatError, PackedLayer, PackedModel, Pattern, parse_nm, read_model
+from ..formats.errors import few
 from .activations import Activations, GroupActivations, draw_activations, given_activations
 from .arch_spec import ArchSpec, load_arch
 from .archs.base import Masks
@@ -26,7 +27,6 @@ from .weights import Weights
 from .workload import (
     LayerPattern,
     PatternRequest,
-    few,
     layer_of_packed,
     packed_layer,
     packed_unstructured_weights,

@@ -22,6 +22,7 @@ from ..formats import (
     draw_unstructured,
     draw_weights,
 )
+from ..formats.errors import few
 from ..formats.pattern import SPARSITY_TOLERANCE
 from .errors import InputError
 from .layer import Layer
@@ -268,8 +269,3 @@ def _channel_fastest(matrix: np.ndarray, packed: PackedLayer) -> np.ndarray:
     taps = packed.kernel[0] * packed.kernel[1]
     s, k = matrix.shape
     return np.ascontiguousarray(matrix.reshape(s, k // taps, taps).transpose(0, 2, 1)).reshape(s, k)
-
-
-def few(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

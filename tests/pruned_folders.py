@@ -19,7 +19,8 @@ def layer(name, s, k, kept, *, nm="2:4", block="none", blocks=(0, 0), p=1, calls
     return LayerSparsity(
         layer=name, kind=kind, nm=nm, block=block, s=s, k=k, groups=1, p=p, calls=calls, block_columns=blocks[1],
         kept_blocks=blocks[0], weights=s * k, kept_weights=kept, sparsity=1 - kept / (s * k),
-        macs_dense=s * k * p * calls, macs_kept=kept * p * calls, note=note,
+        macs_dense=s * k * p * calls, macs_kept=kept * p * calls,
+        prunable=int((nm, block) != ("dense", "none")), note=note,
     )  # fmt: skip
 
 
@@ -58,6 +59,7 @@ def record(layers=LAYERS, history=HISTORY, **more):
         "checkpoint": {"path": "runs/universal.pt", "sha256": "ab" * 32},
         "data": {
             "asked": "noise", "name": "noise", "note": NOTE, "classes": 6, "input_shape": [1, 8, 8],
+            "preprocessing": {"input": "as they are"},
             "images": {"train": 1200, "validation": 60, "test": 90},
         },
         "classes": [{"index": 4, "name": "eel"}, {"index": 1, "name": "1"}, {"index": 0, "name": "<i>ant</i>"}],

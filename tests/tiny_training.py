@@ -55,8 +55,11 @@ def ignore(name: str, augmented: bool) -> None:
     """Watch nothing."""
 
 
-def tiny_splits(watch: Callable[[str, bool], None] = ignore) -> Splits:
-    """Six classes; `watch` is called with a split's name and whether it is augmented, at each of its batches."""
+def tiny_splits(watch: Callable[[str, bool], None] = ignore, tests: int = 7) -> Splits:
+    """Six classes; `watch` is called with a split's name and whether it is augmented, at each of its batches.
+
+    `tests` is the number of test images of a class.
+    """
     numbers = torch.Generator().manual_seed(0)
     patterns = torch.randn((6, 1, 8, 8), generator=numbers)
 
@@ -71,7 +74,7 @@ def tiny_splits(watch: Callable[[str, bool], None] = ignore) -> Splits:
         input_shape=(1, 8, 8),
         train=images("train", 12),
         validation=images("validation", 5),
-        test=images("test", 7),
+        test=images("test", tests),
     )
 
 
@@ -89,10 +92,11 @@ def tiny_run(
     training: TrainingConfig = TRAINING,
     classes: Sequence[int] = CLASSES,
     watch: Callable[[str, bool], None] = ignore,
+    tests: int = 7,
     **options,
 ) -> Personalised:
     """Personalise the tiny model."""
-    return personalise(tiny_model(), tiny_splits(watch), classes, config, training, folder, **options)
+    return personalise(tiny_model(), tiny_splits(watch, tests), classes, config, training, folder, **options)
 
 
 def assert_same_result(one: Personalised, other: Personalised) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Literal
 
 from ..errors import PruneError
 from ..factories import find_factory
@@ -20,7 +23,33 @@ __all__ = [
     "load_data",
 ]
 
-DATA_HELP = "digits, icons, icons:FILE, cifar100:DIR, imagefolder:DIR, noise:CLASSESxCxHxW or module:factory"
+
+@dataclass(frozen=True)
+class _Kind:
+    """Where a data set's loader is, and what follows its name.
+
+    module, function : in this package; imported when the set is asked for, since each needs libraries of its own.
+    path : whether something follows the name, after a colon: the loader's argument. forms : how it is written.
+    builds : whether the loader takes `progress`.
+    """
+
+    module: str
+    function: str
+    path: Literal["none", "optional", "required"]
+    forms: tuple[str, ...]
+    builds: bool = False
+
+
+_KINDS = {
+    "digits": _Kind("digits", "load_digits", "none", ("digits",)),
+    "icons": _Kind("icons", "load_icons", "optional", ("icons:FILE", "icons"), builds=True),
+    "cifar100": _Kind("cifar100", "load_cifar100", "required", ("cifar100:DIR",)),
+    "imagefolder": _Kind("image_folder", "load_image_folder", "required", ("imagefolder:DIR",)),
+    "noise": _Kind("noise", "load_noise", "required", ("noise:CLASSESxCxHxW",)),
+}
+
+DATA_HELP = ", ".join(form for kind in _KINDS.values() for form in kind.forms) + ", or module:function"
+"""Every way to write a data set; `--help` repeats it, since it must not import torch."""
 
 
 def load_data(text: str, progress: Callable[[str, int, int], None] | None = None) -> Splits:
@@ -30,7 +59,7 @@ def load_data(text: str, progress: Callable[[str, int, int], None] | None = None
     ----------
     text : str
         `digits`; `icons` (the set built last) or `icons:PATH` (the npm package `@iconify/json` as .tgz or folder, or a
-        built .npz); `cifar100:DIR`; `imagefolder:DIR`; `noise:CLASSESxCxHxW`; or `module:factory`, a function without
+        built .npz); `cifar100:DIR`; `imagefolder:DIR`; `noise:CLASSESxCxHxW`; or `module:function`, a function without
         arguments that returns `Splits`.
     progress : callable, optional
         Called with what is done, how many steps of it, and of how many, while a set is built.
@@ -40,33 +69,14 @@ def load_data(text: str, progress: Callable[[str, int, int], None] | None = None
     PruneError
         The text names no data set, or the data cannot be read.
     """
-    kind, colon, rest = text.partition(":")
-    if kind == "noise" and rest:
-        from .noise import load_noise
-
-        return load_noise(rest)
-    if kind in ("digits", "icons", "cifar100", "imagefolder"):
-        if kind == "digits" and colon:
-            raise PruneError(f"data {text!r}: digits takes no path")
-        if kind in ("cifar100", "imagefolder") and not rest:
-            raise PruneError(f"data {text!r}: must be {kind}:DIR")
-        if kind == "icons" and colon and not rest:
-            raise PruneError(f"data {text!r}: must be icons or icons:FILE")
-        if kind == "digits":
-            from .digits import load_digits
-
-            return load_digits()
-        if kind == "icons":
-            from .icons import load_icons
-
-            return load_icons(rest or None, progress)
-        if kind == "cifar100":
-            from .cifar100 import load_cifar100
-
-            return load_cifar100(rest)
-        from .image_folder import load_image_folder
-
-        return load_image_folder(rest)
+    name, colon, rest = text.partition(":")
+    kind = _KINDS.get(name)
+    if kind is not None:
+        if {"none": bool(colon), "optional": bool(colon and not rest), "required": not rest}[kind.path]:
+            raise PruneError(f"data {text!r}: must be {' or '.join(kind.forms)}")
+        load = getattr(import_module(f".{kind.module}", __package__), kind.function)
+        given = [rest] if rest else []
+        return load(*given, progress=progress) if kind.builds else load(*given)
     if not rest:
         raise PruneError(f"data {text!r}: must be {DATA_HELP}")
     made = find_factory(text, "data")()

@@ -60,13 +60,13 @@ def load_cifar100(folder: str | Path) -> Splits:
     for place in (folder, folder / "cifar-100-binary", folder / "cifar-100-python"):
         if (place / "train.bin").is_file():
             names = _names(place / "fine_label_names.txt")
-            return _splits(names, *_read_binary(place / "train.bin"), *_read_binary(place / "test.bin"))
+            return _splits(place, names, *_read_binary(place / "train.bin"), *_read_binary(place / "test.bin"))
         if (place / "train").is_file():
             meta = _unpickle(place / "meta").get("fine_label_names")
             if not isinstance(meta, list) or len(meta) != CLASSES:
                 raise PruneError(f"{place / 'meta'}: must list {CLASSES} fine_label_names")
-            names = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in meta)
-            return _splits(names, *_read_python(place / "train"), *_read_python(place / "test"))
+            names = tuple(name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in meta)
+            return _splits(place, names, *_read_python(place / "train"), *_read_python(place / "test"))
     raise PruneError(
         f"cifar100 {folder}: must hold train.bin, test.bin and fine_label_names.txt (binary version), "
         "or train, test and meta (Python version)"
@@ -74,14 +74,20 @@ def load_cifar100(folder: str | Path) -> Splits:
 
 
 def _splits(
-    names: tuple[str, ...], known: np.ndarray, known_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray
+    place: Path,
+    names: tuple[str, ...],
+    known: np.ndarray,
+    known_labels: np.ndarray,
+    test: np.ndarray,
+    test_labels: np.ndarray,
 ) -> Splits:
     targets = torch.from_numpy(known_labels.astype(np.int64))
     validation = within_class_share(targets) >= 0.9
 
     def part(pixels: torch.Tensor, labels: torch.Tensor) -> TensorImages:
         # Shifts of 4 pixels and mirroring: He et al. 2016, section 4.2.
-        return TensorImages(pixels, labels, mean=_MEAN, std=_STD, augmentation=RandomShift(4, mirror=True))
+        augmentation = RandomShift(4, mirror=True)
+        return TensorImages(pixels, labels, mean=_MEAN, std=_STD, augmentation=augmentation, meaning="red, green, blue")
 
     pixels = torch.from_numpy(known.reshape(-1, 3, 32, 32))
     return Splits(
@@ -91,6 +97,7 @@ def _splits(
         train=part(pixels[~validation], targets[~validation]),
         validation=part(pixels[validation], targets[validation]),
         test=part(torch.from_numpy(test.reshape(-1, 3, 32, 32)), torch.from_numpy(test_labels.astype(np.int64))),
+        origin=str(place.resolve()),
     )
 
 

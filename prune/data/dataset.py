@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,6 +49,18 @@ class LabelledImages(ABC):
         -------
         Tensor, float32, shape (b, C, H, W), on the CPU
         """
+
+    def preprocessing(self) -> dict[str, Any]:
+        """How raw pixels become what `batch` gives without a generator, in plain values that JSON can hold.
+
+        Returns
+        -------
+        dict
+            `input`: the formula; "as they are" where nothing is done. Where it has a mean: `channels`; `pixels`, the
+            least and the largest value of a pixel before; `mean` and `std` of each channel, in the same units; what
+            else is done, by names of its own. Empty where the class does not say.
+        """
+        return {}
 
     @abstractmethod
     def _select(self, indices: Tensor, targets: Tensor) -> LabelledImages:
@@ -94,6 +107,10 @@ class TensorImages(LabelledImages):
         In units of `pixels`; a batch is (pixels - mean) / std.
     augmentation : Augmentation, optional
         None: a batch with a generator is the same as one without.
+    largest : int
+        The largest value a pixel can have.
+    meaning : str
+        What the pixels are, such as "ink: 0 paper, 255 black"; for whoever feeds the network raw images.
     """
 
     def __init__(
@@ -104,6 +121,8 @@ class TensorImages(LabelledImages):
         mean: Sequence[float],
         std: Sequence[float],
         augmentation: Augmentation | None = None,
+        largest: int = 255,
+        meaning: str = "",
     ) -> None:
         if pixels.dtype != torch.uint8 or pixels.ndim != 4:
             raise PruneError(f"pixels {pixels.dtype} {list(pixels.shape)}: must be uint8 [n,C,H,W]")
@@ -120,6 +139,8 @@ class TensorImages(LabelledImages):
         self.mean = tuple(mean)
         self.std = tuple(std)
         self.augmentation = augmentation
+        self.largest = largest
+        self.meaning = meaning
 
     def batch(self, indices: Tensor, generator: torch.Generator | None = None) -> Tensor:  # noqa: D102
         images = self.pixels[indices].to(torch.float32)
@@ -129,8 +150,26 @@ class TensorImages(LabelledImages):
         std = torch.tensor(self.std, dtype=torch.float32).view(-1, 1, 1)
         return (images - mean) / std
 
+    def preprocessing(self) -> dict[str, Any]:  # noqa: D102
+        return {
+            "input": "(pixels - mean) / std",
+            "channels": len(self.mean),
+            "pixels": [0, self.largest],
+            **({"pixels_are": self.meaning} if self.meaning else {}),
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+
     def _select(self, indices: Tensor, targets: Tensor) -> TensorImages:
-        return TensorImages(self.pixels[indices], targets, mean=self.mean, std=self.std, augmentation=self.augmentation)
+        return TensorImages(
+            self.pixels[indices],
+            targets,
+            mean=self.mean,
+            std=self.std,
+            augmentation=self.augmentation,
+            largest=self.largest,
+            meaning=self.meaning,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +187,8 @@ class Splits:
         Choices (criterion, epochs, ...) are made on `validation`; `test` is only reported.
     note : str
         What a reader of its figures must know, such as "easier than CIFAR-100". May be empty.
+    origin : str
+        Which of the sets of this name it is: a resolved path, a hash. A run is resumed on the same only. May be empty.
     """
 
     name: str
@@ -157,6 +198,7 @@ class Splits:
     validation: LabelledImages
     test: LabelledImages
     note: str = ""
+    origin: str = ""
 
     def __post_init__(self) -> None:
         if len(set(self.class_names)) != len(self.class_names) or not self.class_names:

@@ -37,7 +37,15 @@ def load_digits() -> Splits:
     mean, std = [float(known.mean())], [float(known.std())]
 
     def part(chosen: torch.Tensor) -> TensorImages:
-        return TensorImages(pixels[chosen], targets[chosen], mean=mean, std=std, augmentation=RandomShift(1))
+        return TensorImages(
+            pixels[chosen],
+            targets[chosen],
+            mean=mean,
+            std=std,
+            augmentation=RandomShift(1),
+            largest=16,
+            meaning="ink: 0 paper, 16 black",
+        )
 
     return Splits(
         name="digits",

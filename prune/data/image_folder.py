@@ -11,11 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ...formats.errors import one_line
 from ..errors import PruneError
 from .dataset import LabelledImages, Splits
 from .splitting import within_class_share
@@ -55,6 +57,19 @@ class FolderImages(LabelledImages):
         mean, std = torch.tensor(_MEAN).view(-1, 1, 1), torch.tensor(_STD).view(-1, 1, 1)
         return images.div_(255).sub_(mean).div_(std)
 
+    def preprocessing(self) -> dict[str, Any]:  # noqa: D102
+        return {
+            "input": "(pixels - mean) / std",
+            "channels": 3,
+            "pixels": [0, 1],
+            "pixels_are": "red, green, blue, divided by 255",
+            "mean": list(_MEAN),
+            "std": list(_STD),
+            "resize": RESIZED,
+            "crop": SIDE,
+            "resizing": "the shorter side to `resize`, bilinear; then the middle `crop` x `crop`",
+        }
+
     def _select(self, indices: Tensor, targets: Tensor) -> FolderImages:
         return FolderImages([self.paths[index] for index in indices.tolist()], targets)
 
@@ -65,14 +80,22 @@ def load_image_folder(folder: str | Path) -> Splits:
     Raises
     ------
     PruneError
-        Pillow is not installed, a folder is missing or empty, train and val differ in their classes, or a class has
-        fewer than 10 pictures to train on (none would be left for validation).
+        Pillow is not installed, a folder is missing or empty, train and val differ in their classes, a class has
+        fewer than 10 pictures to train on (none would be left for validation), or a folder's name is not printable
+        text (a class's name goes into files).
     """
     try:
         import PIL.Image  # noqa: F401
     except ImportError as error:
         raise PruneError("data imagefolder: needs Pillow (pip install pillow)") from error
     folder = Path(folder)
+    if not str(folder).isprintable():
+        raise PruneError(f"data imagefolder:{str(folder)!r}: must be a path of printable text")
+    missing = [part for part in ("train", "val") if not (folder / part).is_dir()]
+    if missing:
+        raise PruneError(
+            f"data imagefolder:{folder}: must be DIR/train/CLASS/* and DIR/val/CLASS/*; has no {missing[0]}"
+        )
     classes = _classes(folder / "train")
     unknown = sorted(set(_classes(folder / "val")) ^ set(classes))
     if unknown:
@@ -95,6 +118,7 @@ def load_image_folder(folder: str | Path) -> Splits:
         train=part(~validation),
         validation=part(validation),
         test=FolderImages(*_files(folder / "val", classes)),
+        origin=str(folder.resolve()),
     )
 
 
@@ -104,7 +128,11 @@ def _classes(folder: Path) -> tuple[str, ...]:
     except OSError as error:
         raise PruneError(f"{folder}: cannot read: {error.strerror}") from error
     if not names:
-        raise PruneError(f"{folder}: must hold a folder for each class")
+        raise PruneError(f"data imagefolder: {folder}: must hold a folder for each class, CLASS/*")
+    # Names that are not UTF-8 come as lone surrogates, which are not printable either.
+    odd = next((name for name in names if not name.isprintable()), None)
+    if odd is not None:
+        raise PruneError(f"{folder}: class folder {odd!r}: its name must be printable text in UTF-8")
     return names
 
 
@@ -128,7 +156,7 @@ def _decode(path: Path, generator: torch.Generator | None) -> Tensor:
         with Image.open(path) as opened:
             picture = opened.convert("RGB")
     except Exception as error:  # Pillow's decoders fail in many ways
-        raise PruneError(f"{path}: not a picture: {error}") from error
+        raise PruneError(f"{path}: not a picture: {one_line(error)}") from error
     if generator is None:
         box, mirror = _middle(*picture.size), False
     else:

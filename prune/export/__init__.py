@@ -10,7 +10,7 @@ from .matrices import (
     to_torch_bsr,
     to_torch_semi_structured,
 )
-from .packed import pack_model
+from .packed import check_packable, pack_model
 from .quantise import DTYPES
 from .shapes import check_called, trace_layers
 from .traced_layer import TracedLayer
@@ -20,6 +20,7 @@ __all__ = [
     "EXPORTS",
     "TracedLayer",
     "check_called",
+    "check_packable",
     "dense_matrix",
     "export",
     "pack_model",

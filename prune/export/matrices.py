@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ...formats import CrispMatrix, NMMatrix, PackedLayer, PackedModel
+from ...formats.errors import one_line
 from ..errors import PruneError
 
 # Rows and columns of which torch's 2:4 kernels take multiples, float16 (torch/sparse/semi_structured.py, CUTLASS).
@@ -148,7 +149,7 @@ def to_torch_semi_structured(layer: PackedLayer) -> Tensor:
     try:
         return torch.sparse.to_sparse_semi_structured(tensor)
     except RuntimeError as error:
-        said = str(error).strip().splitlines()[0]
+        said = one_line(error)
         raise PruneError(f"layer {layer.name!r}: torch cannot make a 2:4 matrix on this device: {said}") from error
 
 

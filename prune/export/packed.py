@@ -10,13 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from ...formats import CrispMatrix, NMMatrix, PackedLayer, PackedModel
+from ...formats.packed_header import header_to_bytes, make_header
+from ...formats.packed_layer import LayerRecord
 from ..errors import PruneError
+from ..masks import nothing_pruned
 from ..matrix import to_matrix
-from .quantise import StoredWeights, rounding_record, store
+from .quantise import DTYPES, StoredWeights, rounding_record, store
 from .shapes import check_called
 from .traced_layer import TracedLayer
 
 Matrix = CrispMatrix | NMMatrix | np.ndarray
+
+# What a TracedLayer and a LayerRecord call by the same name.
+_SIDES = ("kernel", "stride", "padding", "dilation")
+_GEOMETRY = ("name", "kind", *_SIDES, "groups", "in_channels", "in_height", "in_width", "p", "batch", "calls")
 
 
 class Masks(Protocol):
@@ -45,6 +52,63 @@ class PatternConfig(Protocol):
     def block(self) -> int | None:
         """B."""
         ...
+
+
+def check_packable(
+    traced: Iterable[TracedLayer],
+    prunable: Iterable[str],
+    config: PatternConfig,
+    *,
+    dtype: str = "float32",
+    made_by: Mapping[str, Any] | None = None,
+) -> None:
+    """Refuse, before anything is trained, what `pack_model` and `write_model` would refuse whatever the weights are.
+
+    Names, geometry, sizes, the pattern, the header and `made_by` are checked; no values are packed.
+
+    Parameters
+    ----------
+    traced : iterable of TracedLayer
+        From `trace_layers`.
+    prunable : iterable of str
+        Names of the layers that will have masks.
+    config, dtype, made_by
+        As of `pack_model`.
+
+    Raises
+    ------
+    PruneError
+        A layer to be pruned is never called, or the dtype is unknown.
+    FormatError
+        A packed file could not hold it.
+    """
+    layers, masked = tuple(traced), set(prunable)
+    check_called(layers, masked)
+    if dtype not in DTYPES:
+        raise PruneError(f"dtype {dtype!r}: must be one of {', '.join(DTYPES)}")
+    records = [_expected(layer, config if layer.name in masked else None, dtype) for layer in layers]
+    header_to_bytes(make_header(records, _record(layers, {}, dtype="float32", made_by=made_by)))
+
+
+def _expected(layer: TracedLayer, config: PatternConfig | None, dtype: str) -> LayerRecord:
+    """A layer as the header will describe it, if all its blocks are kept; without a configuration dense."""
+    (n, m), block = ((1, 1), None) if config is None else (config.nm, config.block)
+    blocks = nothing_pruned(*layer.shape, block)
+    return LayerRecord(
+        **{name: getattr(layer, name) for name in _GEOMETRY},
+        n=n,
+        m=m,
+        block=None if blocks is None else block,
+        shape=layer.shape,
+        k_order="hwc",
+        kept_blocks=None if blocks is None else blocks.shape[1],
+        dtype=dtype,
+        scales=(1.0,) * layer.out_channels if dtype == "int8" else None,
+        zero_points=None,
+        unstructured=False,
+        activations=None,
+        activation_layout="hwc",
+    )
 
 
 def pack_model(

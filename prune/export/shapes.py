@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,12 +20,15 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
+from ...formats.errors import few
 from ..errors import PruneError
+from ..layers import called_modules
 from .sample import SampleKind, sample_input
 from .traced_layer import TracedLayer, convolution, gemm
 
 _KINDS = (nn.Conv2d, nn.Linear, nn.MultiheadAttention)
-_OTHERS = (nn.modules.conv._ConvNd, nn.RNNBase, nn.RNNCellBase, nn.Bilinear)
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_OTHERS = (*_CONVOLUTIONS, nn.RNNBase, nn.RNNCellBase, nn.Bilinear)
 
 
 def trace_layers(
@@ -88,11 +91,6 @@ def check_called(traced: Iterable[TracedLayer], names: Iterable[str]) -> None:
         raise PruneError(f"layers never called in a forward pass ({len(idle)}): {few(idle)}: must be excluded")
 
 
-def few(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-
-
 @contextmanager
 def _one_pass(model: nn.Module) -> Iterator[None]:
     """Eval mode, no gradients, and none of the transformers' fast paths, which call no submodules."""
@@ -110,12 +108,6 @@ def _one_pass(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def _modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """All modules but the output projections of attention: their weights are used, they are never called."""
-    owned = {module.out_proj for module in model.modules() if isinstance(module, nn.MultiheadAttention)}
-    yield from ((name, module) for name, module in model.named_modules() if module not in owned)
-
-
 def _class(module: nn.Module) -> str:
     """Name of its class, with masks in place or not."""
     return type(module).__name__.removeprefix("Parametrized")
@@ -128,7 +120,7 @@ class _Functional(TorchFunctionMode):
         super().__init__()
         self._trace = trace
         # Masked weights are the same tensor at each use while `parametrize.cached` is in force.
-        linear = [(name, module) for name, module in _modules(model) if isinstance(module, nn.Linear)]
+        linear = [(name, module) for name, module in called_modules(model) if isinstance(module, nn.Linear)]
         self._owners = {id(module.weight): (name, module) for name, module in linear}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -156,7 +148,7 @@ class _Trace:
     def hooked(self, model: nn.Module) -> Iterator[None]:
         handles = []
         try:
-            for name, module in _modules(model):
+            for name, module in called_modules(model):
                 if isinstance(module, (*_KINDS, *_OTHERS)):
                     hook = self._hook(name, module)
                     handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
@@ -168,7 +160,8 @@ class _Trace:
                 handle.remove()
 
     def notices(self, model: nn.Module) -> Iterator[str]:
-        idle = [name for name, module in _modules(model) if isinstance(module, _KINDS) and module not in self.called]
+        known = [(name, module) for name, module in called_modules(model) if isinstance(module, _KINDS)]
+        idle = [name for name, module in known if module not in self.called]
         for what, names in (
             ("never called, left out", idle),
             ("neither Conv2d, Linear nor MultiheadAttention, left out", self.others),
@@ -213,7 +206,7 @@ class _Trace:
         given = dict(zip(("query", "key", "value"), args, strict=False)) | kwargs
         query, key, value = given["query"], given["key"], given["value"]
         width = module.embed_dim
-        if module._qkv_same_embed_dim:
+        if module.in_proj_weight is not None:
             inputs = [query] if query is key is value else [query, key, value]
             self._gemm(f"{dot}in_proj", name, "in_proj_weight", 3 * width, inputs)
         else:

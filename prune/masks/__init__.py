@@ -10,7 +10,7 @@ from .blocks import (
 )
 from .budget import LayerBudget, choose
 from .generate import NORMALISE, LayerMasks, LayerScores, generate
-from .nm import check_nm, kept_in_row, nm_mask
+from .nm import kept_in_row, nm_mask
 from .saliency import CRITERIA, score
 from .schedule import SCHEDULES, nm_sparsity, target
 
@@ -23,7 +23,6 @@ __all__ = [
     "LayerScores",
     "block_mask",
     "block_scores",
-    "check_nm",
     "choose",
     "generate",
     "kept_in_row",

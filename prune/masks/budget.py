@@ -8,8 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from ..errors import PruneError
-
 
 @dataclass(frozen=True)
 class LayerBudget:
@@ -51,17 +49,13 @@ def choose(candidates: Sequence[LayerBudget], allowed: int) -> list[int]:
     candidates : sequence of LayerBudget
         One per prunable layer, in the order of the model; layers without blocks are counted too.
     allowed : int
-        Weights that may be kept in all layers together: floor((1 - kappa_p) total).
+        Weights that may be kept in all layers together: floor((1 - kappa_p) total). At least what the layers keep
+        together when every candidate has gone (`least_kept`): the caller refuses what is less, in the user's words.
 
     Returns
     -------
     list of int
         Rank columns pruned in each layer, those pruned before included.
-
-    Raises
-    ------
-    PruneError
-        Every layer down to its last rank column still keeps more.
 
     Notes
     -----
@@ -72,11 +66,6 @@ def choose(candidates: Sequence[LayerBudget], allowed: int) -> list[int]:
     taken = [layer.pruned for layer in candidates]
     if excess <= 0:
         return taken
-    least = sum(layer.least_kept for layer in candidates)
-    if least > allowed:
-        raise PruneError(
-            f"budget of {allowed} weights: at least {least} remain, as each layer keeps one block in every block row"
-        )
     # Scores of a layer do not fall with the rank. The running maximum makes that certain, so that a layer's
     # candidates are taken from the lowest rank up.
     scores = [np.maximum.accumulate(_candidates(layer, layer.scores)) for layer in candidates]

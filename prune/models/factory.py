@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ...formats.errors import one_line
 from ..errors import PruneError
-from ..factories import find_factory
+from ..factories import call_factory, find_factory
 from .torchvision_ops import prepare_torchvision
 
 _NO_ARGUMENTS: Mapping[str, object] = {}
@@ -46,18 +47,36 @@ def load_model(
         No such function, it fails or returns no module, or the model does not turn images of `input_shape` into
         [batch, classes].
     """
+    make = find_model_factory(text)
+    model = make_model(text, {**_keywords(make, classes=classes, in_channels=input_shape[0]), **arguments})
+    _check_shapes(text, model, classes, input_shape)
+    return model
+
+
+def find_model_factory(text: str) -> Callable[..., Any]:
+    """The function that `text` names, imported; torchvision's too where its compiled part does not load.
+
+    Raises
+    ------
+    PruneError
+        As `find_factory` and `prepare_torchvision`.
+    """
     if text.split(":")[0].split(".")[0] == "torchvision":
         prepare_torchvision()
-    make = find_factory(text, "model")
-    given = {**_keywords(make, classes=classes, in_channels=input_shape[0]), **arguments}
-    try:
-        model = make(**given)
-    except Exception as error:  # a user's function may fail in any way
-        shown = ", ".join(f"{name}={value!r}" for name, value in given.items())
-        raise PruneError(f"model {text!r}: fails with {shown}: {_one_line(error)}") from error
+    return find_factory(text, "model")
+
+
+def make_model(text: str, keywords: Mapping[str, object]) -> nn.Module:
+    """What the function that `text` names returns for these keyword arguments.
+
+    Raises
+    ------
+    PruneError
+        As `find_model_factory`; or the function fails, or returns no module.
+    """
+    model = call_factory(find_model_factory(text), text, "model", keywords)
     if not isinstance(model, nn.Module):
         raise PruneError(f"model {text!r}: must return a torch.nn.Module, not {type(model).__name__}")
-    _check_shapes(text, model, classes, input_shape)
     return model
 
 
@@ -80,12 +99,12 @@ def _check_shapes(text: str, model: nn.Module, classes: int, input_shape: tuple[
     model.eval()  # one image has no batch statistics
     try:
         output = _output(model, (1, *input_shape))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         channels = ""
         if input_shape[0] != 3 and "torchvision" in type(model).__module__:
             channels = "; torchvision's models take 3 channels"
         raise PruneError(
-            f"model {text!r}: does not take images {list(input_shape)}: {_one_line(error)}{channels}"
+            f"model {text!r}: does not take images {list(input_shape)}: {one_line(error)}{channels}"
         ) from error
     finally:
         model.train(training)
@@ -107,8 +126,3 @@ def _output(model: nn.Module, shape: tuple[int, ...]) -> object:
                 raise
             # Say what a real run says; it may also just work.
             return model(torch.zeros(shape, device=device))
-
-
-def _one_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -3,8 +3,7 @@
 from .checkpoint import read_checkpoint
 from .classes import choose_classes
 from .config import PretrainConfig, TrainingConfig
-from .distributed import Ranks, find_device, process_group
-from .head import find_head, slice_head
+from .head import slice_head
 from .initial_weights import load_checkpoint_into
 from .personalise import CHECKPOINT, Personalised, personalise
 from .pretrain import Pretrained, pretrain
@@ -18,15 +17,11 @@ __all__ = [
     "PretrainConfig",
     "Pretrained",
     "Progress",
-    "Ranks",
     "TrainingConfig",
     "choose_classes",
-    "find_device",
-    "find_head",
     "load_checkpoint_into",
     "personalise",
     "pretrain",
-    "process_group",
     "read_checkpoint",
     "slice_head",
     "stretches",

@@ -22,10 +22,13 @@ from typing import Any
 
 import torch
 
+from ...formats.errors import one_line
 from ..errors import PruneError
 
 FORMAT = "crispsim checkpoint"
 VERSION = 1
+# What checkpoints did not always say of a run, or say of some devices only.
+_LATER = ("data.note", "data.origin", "threads")
 _KEYS = {"kind": str, "finished": bool, "run": dict, "classes": list, "model": dict, "state": dict}
 
 
@@ -49,7 +52,7 @@ def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
         _sync_folder(path.parent)
     # torch.save reports a full disk as a RuntimeError of its own.
     except (OSError, RuntimeError) as error:
-        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
+        said = error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
         raise PruneError(f"checkpoint {path}: cannot be written: {said}") from error
     finally:
         with suppress(OSError):
@@ -65,14 +68,29 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         It is not there, cut off, or no checkpoint of this version.
     """
     content = load_tensors(path, "checkpoint")
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not isinstance(content, dict) or not _is(content.get("format"), FORMAT):
         raise PruneError(f"checkpoint {path}: must be written by crispsim prune or pretrain")
-    if content.get("version") != VERSION:
-        raise PruneError(f"checkpoint {path}: version {content.get('version')}; this crispsim reads {VERSION}")
+    if not _is(content.get("version"), VERSION):
+        raise PruneError(f"checkpoint {path}: version {_short(content.get('version'))}; this crispsim reads {VERSION}")
     for key, kind in _KEYS.items():
         if not isinstance(content.get(key), kind):
             raise PruneError(f"checkpoint {path}: {key!r} must be a {kind.__name__}")
+    if not _is_plain(content["run"]) or not all(isinstance(name, str) for name in content["classes"]):
+        raise PruneError(f"checkpoint {path}: 'run' and 'classes' must be text, numbers, lists and mappings of text")
     return content
+
+
+def _is(value: object, wanted: object) -> bool:
+    """Equal and of one type: a tensor in a value's place is not asked whether it is equal."""
+    return type(value) is type(wanted) and value == wanted
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(name, str) and _is_plain(entry) for name, entry in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (str, bool, int, float))
 
 
 def load_tensors(path: Path, what: str) -> Any:
@@ -90,9 +108,7 @@ def load_tensors(path: Path, what: str) -> Any:
     try:
         with file:
             return torch.load(file, map_location="cpu", weights_only=True)
-    except (
-        Exception
-    ) as error:  # a broken archive fails in many ways (RuntimeError, UnpicklingError, EOFError, KeyError)
+    except Exception as error:  # a broken archive fails in many ways: RuntimeError, UnpicklingError, EOFError, KeyError
         raise PruneError(
             f"{what} {path}: must be a whole file of torch.save that holds tensors and plain values only"
         ) from error
@@ -109,7 +125,7 @@ def check_same_run(path: Path, content: Mapping[str, Any], kind: str, run: Mappi
         As `read_checkpoint` returns it.
     kind : str
     run : mapping
-        What is asked for now; mappings in it are compared entry by entry.
+        What is asked for now; mappings in it are compared entry by entry, those of `_LATER` where both sides have them.
 
     Raises
     ------
@@ -119,7 +135,8 @@ def check_same_run(path: Path, content: Mapping[str, Any], kind: str, run: Mappi
     if content["kind"] != kind:
         raise PruneError(f"checkpoint {path}: is of crispsim {content['kind']}, not of {kind}")
     there, asked = _flatten(content["run"]), _flatten(run)
-    differing = [name for name in {**asked, **there} if there.get(name) != asked.get(name)]
+    later = {name for name in _LATER if name not in there or name not in asked}
+    differing = [name for name in {**asked, **there} if name not in later and there.get(name) != asked.get(name)]
     if differing:
         said = "; ".join(
             f"{name} {_short(there.get(name))} there, {_short(asked.get(name))} asked" for name in differing
@@ -139,7 +156,7 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _short(value: object) -> str:
-    text = str(value)
+    text = " ".join(str(value).split())
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...formats.errors import few
 from ..errors import PruneError
 
 _LEAST = 2  # a classifier of one class has nothing to tell apart
@@ -57,15 +58,20 @@ def choose_classes(
     "index:7" say which is meant.
     """
     if given is not None and (num is not None or history is not None):
-        raise PruneError("classes: give them, or have them drawn or found in a history; not both")
+        raise PruneError(
+            "classes: give them (--classes), or have some chosen (--num-classes, --class-history); not both"
+        )
     if window is not None and history is None:
-        raise PruneError(f"window {window}: is of a class history; give one")
+        raise PruneError(f"window {window}: is of a class history; give one (--class-history)")
     if given is not None:
         return _given(given, class_names)
     if num is None:
-        raise PruneError("classes: give them, or say how many")
+        raise PruneError("classes: give them (--classes), or say how many (--num-classes)")
     if isinstance(num, bool) or not isinstance(num, int) or not _LEAST <= num <= len(class_names):
-        raise PruneError(f"number of classes {num!r}: must be {_LEAST} to {len(class_names)}, the classes of the data")
+        most = len(class_names)
+        raise PruneError(
+            f"number of classes (--num-classes) {num!r}: must be {_LEAST} to {most}, the classes of the data"
+        )
     if history is not None:
         return _most_frequent(_read_history(history, class_names), num, history, window)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
@@ -79,9 +85,9 @@ def _given(given: str | Sequence[int | str], names: Sequence[str]) -> tuple[int,
     classes = [_index_of(word, names, f"class {word!r}") for word in words]
     repeated = next((index for place, index in enumerate(classes) if index in classes[:place]), None)
     if repeated is not None:
-        raise PruneError(f"class {names[repeated]!r}: is given twice")
+        raise PruneError(f"class {names[repeated]!r}: is given twice (--classes)")
     if len(classes) < _LEAST:
-        raise PruneError(f"classes {given!r}: must be at least {_LEAST}")
+        raise PruneError(f"classes {given!r} (--classes): must be at least {_LEAST}")
     return tuple(classes)
 
 
@@ -102,7 +108,7 @@ def _index_of(word: int | str, names: Sequence[str], what: str) -> int:
             f"write name:{word} or index:{word}"
         )
     if by_name is None and number is None:
-        raise PruneError(f"{what}: is no class of the data; they are {_some(names)}")
+        raise PruneError(f"{what}: is no class of the data; they are {few(names)}")
     return by_name if by_name is not None else _checked(number, names, what)
 
 
@@ -115,10 +121,6 @@ def _checked(index: int | None, names: Sequence[str], what: str) -> int:
 def _number(word: str) -> int | None:
     # More digits than any index has: int() refuses strings of thousands of them.
     return int(word) if word.isascii() and word.isdigit() and len(word) < 10 else None
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _read_history(path: Path, names: Sequence[str]) -> list[int]:

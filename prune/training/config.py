@@ -16,15 +16,15 @@ class TrainingConfig:
     Parameters
     ----------
     epochs : int
-        E, over all iterations together (R14); 0 leaves the weights alone (masks only).
+        E, over all iterations together (R14), at most 10^6; 0 leaves the weights alone (masks only).
     batch_size : int
-        Images in a batch, at least 2. With several ranks each takes a batch of its own of this size.
+        Images in a batch, 2 to 2^20. With several ranks each takes a batch of its own of this size.
     learning_rate : float
         At the first batch; a cosine takes it to 0 over all batches of all epochs.
     momentum, weight_decay : float
         Of SGD.
     samples_per_class : int, optional
-        Training images of each class, the first in the order of the set; None takes all.
+        Training images of each class, the first in the order of the set, at most 2^31 - 1; None takes all.
     score_samples_per_class : int, optional
         As many of these are scored; None scores all of them.
     label_smoothing : float
@@ -56,14 +56,12 @@ class TrainingConfig:
     amp: bool | Literal["auto"] = "auto"
 
     def __post_init__(self) -> None:
-        _check_whole("epochs", self.epochs, 0)
-        _check_whole("batch_size", self.batch_size, 2, "BatchNorm needs two images")
-        _check_whole("seed", self.seed, 0)
-        if self.seed >= 2**63:
-            raise PruneError(f"seed {self.seed}: must be below 2^63")
+        _check_whole("epochs", self.epochs, 0, 10**6)
+        _check_whole("batch_size", self.batch_size, 2, 2**20, "BatchNorm needs two images")
+        _check_whole("seed", self.seed, 0, 2**63 - 1)
         for name in ("samples_per_class", "score_samples_per_class"):
             if getattr(self, name) is not None:
-                _check_whole(name, getattr(self, name), 1)
+                _check_whole(name, getattr(self, name), 1, 2**31 - 1)
         _check_real("learning_rate", self.learning_rate, above=0.0)
         _check_real("momentum", self.momentum, below=1.0)
         _check_real("weight_decay", self.weight_decay)
@@ -88,9 +86,13 @@ class PretrainConfig(TrainingConfig):
     samples_per_class: int | None = None
 
 
-def _check_whole(name: str, value: object, least: int, why: str = "") -> None:
+def _check_whole(name: str, value: object, least: int, most: int, why: str = "") -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise PruneError(f"{name} {value!r}: must be a whole number of at least {least}{why and f' ({why})'}")
+    if value > most:
+        # Thousands of digits are not printed: Python refuses to.
+        shown = value if value < 10**20 else "of more than 20 digits"
+        raise PruneError(f"{name} {shown}: must be at most {most}")
 
 
 def _check_real(name: str, value: object, above: float | None = None, below: float = math.inf) -> None:

@@ -1,37 +1,23 @@
-"""Several processes on one run (`torchrun`): who takes which part, and what must end the same on all of them."""
+"""Several processes on one run: torchrun's group, and DDP over the model. What they send: `prune/processes.py`."""
 
 from __future__ import annotations
 
+import gc
 import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ...formats.errors import one_line
 from ..errors import PruneError
+from ..processes import Ranks, average, in_group
 
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Ranks:
-    """Where this process stands: rank of world, and local_rank on its machine; (0, 1, 0) alone."""
-
-    rank: int = 0
-    world: int = 1
-    local_rank: int = 0
-
-    @property
-    def main(self) -> bool:
-        """Whether this is the process that writes files and tells of progress."""
-        return self.rank == 0
+_STATISTICS = ("running_mean", "running_var")
 
 
 def find_device(text: str, local_rank: int = 0) -> torch.device:
@@ -68,15 +54,17 @@ def process_group(device: str = "auto") -> Iterator[Ranks]:
     Raises
     ------
     PruneError
-        The device is not there, or the environment is not whole.
+        The device is not there, the environment is not whole, or torch was built without torch.distributed.
     """
-    if dist.is_initialized():
+    if in_group():
         yield Ranks(dist.get_rank(), dist.get_world_size(), _environment("LOCAL_RANK", dist.get_rank()))
         return
     world = _environment("WORLD_SIZE", 1)
     if world == 1:
         yield Ranks()
         return
+    if not dist.is_available():
+        raise PruneError(f"torchrun: WORLD_SIZE is {world}, but this build of torch has no torch.distributed")
     local_rank = _environment("LOCAL_RANK", 0)
     chosen = find_device(device, local_rank)
     if chosen.type == "cuda":
@@ -86,17 +74,20 @@ def process_group(device: str = "auto") -> Iterator[Ranks]:
     try:
         dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     except ValueError as error:
-        raise PruneError(f"torchrun: WORLD_SIZE is {world}, but {str(error).splitlines()[0]}") from error
+        raise PruneError(f"torchrun: WORLD_SIZE is {world}, but {one_line(error)}") from error
     try:
         yield Ranks(dist.get_rank(), world, local_rank)
     finally:
+        # DDP's wrappers hold the group, and are cycles: alive at exit, its threads now and then abort the process.
+        gc.collect()
         dist.destroy_process_group()
 
 
-def parallel(model: nn.Module, ranks: Ranks, device: torch.device) -> nn.Module:
+def parallel(model: nn.Module, ranks: Ranks, device: torch.device, *, some_unused: bool = False) -> nn.Module:
     """The module to call in training: averages gradients over the ranks; the model itself where there is one.
 
-    Buffers are not sent at each step: masks are the same on all ranks, BatchNorm is averaged once an epoch.
+    Buffers are not sent at each step: masks are the same on all ranks, BatchNorm is averaged once an epoch. Without
+    `some_unused` DDP waits for the gradients of all parameters; with it, it looks through each graph for those unused.
     """
     if ranks.world == 1:
         return model
@@ -104,54 +95,23 @@ def parallel(model: nn.Module, ranks: Ranks, device: torch.device) -> nn.Module:
     with warnings.catch_warnings():
         # New versions of torch ask for other words, which older ones do not know.
         warnings.filterwarnings("ignore", message=".*broadcast_buffers.*", category=FutureWarning)
-        return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+        return DistributedDataParallel(
+            model, device_ids=devices, broadcast_buffers=False, find_unused_parameters=some_unused
+        )
 
 
-def copy_from_main(model: nn.Module, ranks: Ranks) -> None:
-    """Give all ranks the parameters and buffers of rank 0; in place."""
-    if ranks.world > 1:
-        for tensor in (*model.parameters(), *model.buffers()):
-            dist.broadcast(tensor.detach(), src=0)
-
-
-def sum_over_ranks(values: Tensor, ranks: Ranks) -> Tensor:
-    """The sums of these values over the ranks, the same on all of them; in place."""
-    if ranks.world > 1:
-        dist.all_reduce(values)
-    return values
-
-
-def from_main(value: T, ranks: Ranks) -> T:
-    """Rank 0's value, on all ranks."""
-    if ranks.world == 1:
-        return value
-    box = [value]
-    dist.broadcast_object_list(box, src=0)
-    return box[0]
-
-
-def average_statistics(model: nn.Module, ranks: Ranks) -> None:
+def average_statistics(model: nn.Module) -> None:
     """Give all ranks the mean of their running means and variances of BatchNorm (and its like); in place.
 
     Each rank saw other images. The mean of variances leaves out how much the ranks' means differ, which is small
     against the variances: every rank sees a random share of the same set.
     """
-    if ranks.world == 1:
-        return
-    statistics = [
+    average(
         buffer
         for module in model.modules()
-        if isinstance(module, _NormBase)
-        for buffer in (module.running_mean, module.running_var)
-        if buffer is not None
-    ]
-    if not statistics:
-        return
-    flat = torch.cat([buffer.flatten() for buffer in statistics])
-    dist.all_reduce(flat)
-    flat /= ranks.world
-    for buffer, mean in zip(statistics, flat.split([buffer.numel() for buffer in statistics]), strict=True):
-        buffer.copy_(mean.view_as(buffer))
+        for name, buffer in module.named_buffers(recurse=False, remove_duplicate=False)
+        if name in _STATISTICS
+    )
 
 
 def _environment(name: str, default: int) -> int:

@@ -10,10 +10,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ...formats.errors import one_line
 from ..errors import PruneError
 from .checkpoint import FORMAT, load_tensors
 
 _INSIDE = ("state_dict", "model")  # where training scripts put the weights among other things
+_PACKED = (".values", ".block_cols")  # ends of names in a packed model (formats/FORMAT.md)
 _PREFIX = "module."  # what DistributedDataParallel puts before every name
 
 
@@ -33,11 +35,21 @@ def load_checkpoint_into(model: nn.Module, path: Path) -> None:
     PruneError
         It cannot be read, or does not fit; the first entries that are missing, left over or of another shape are named.
     """
-    load_state(model, _strip(_read_state(path)), path)
+    state, classes = _read_state(path)
+    load_state(model, _strip(state), path, personalised=classes)
 
 
-def load_state(model: nn.Module, state: Mapping[str, Any], path: Path) -> None:
-    """Load a state dict that fits entry by entry; `path` is for the message.
+def load_state(model: nn.Module, state: Mapping[str, Any], path: Path, *, personalised: int | None = None) -> None:
+    """Load a state dict that fits entry by entry.
+
+    Parameters
+    ----------
+    model : nn.Module
+    state : mapping
+    path : Path
+        For the message.
+    personalised : int, optional
+        Classes that the head of these weights was sliced to, for the message.
 
     Raises
     ------
@@ -45,6 +57,7 @@ def load_state(model: nn.Module, state: Mapping[str, Any], path: Path) -> None:
         It does not fit.
     """
     expected = model.state_dict()
+    _check_head(expected, state, path, personalised)
     missing = [name for name in expected if name not in state]
     unexpected = [name for name in state if name not in expected]
     shapes = [
@@ -59,26 +72,48 @@ def load_state(model: nn.Module, state: Mapping[str, Any], path: Path) -> None:
     ]
     if findings:
         raise PruneError(f"checkpoint {path}: must hold the model's weights: {'; '.join(findings)}")
-    model.load_state_dict(state)
+    try:
+        model.load_state_dict(state)
+    except Exception as error:  # a sparse or quantised tensor, say, cannot be copied
+        raise PruneError(f"checkpoint {path}: must hold the model's weights: {one_line(error)}") from error
+
+
+def _check_head(expected: Mapping[str, Tensor], state: Mapping[str, Any], path: Path, personalised: int | None) -> None:
+    """Say it of a personalised model if its head is all that does not fit."""
+    if personalised is None or set(expected) != set(state):
+        return
+    other = [name for name, value in expected.items() if _shape(value) != _shape(state[name])]
+    if other and all(_shape(state[name]) == [personalised, *expected[name].shape[1:]] for name in other):
+        outputs = expected[other[0]].shape[0]
+        raise PruneError(
+            f"checkpoint {path}: is personalised to {personalised} classes, the model has {outputs}; "
+            "begin with the universal model"
+        )
 
 
 def _shape(value: Any) -> list[int] | str:
     return list(value.shape) if isinstance(value, Tensor) else type(value).__name__
 
 
-def _read_state(path: Path) -> dict[str, Tensor]:
+def _read_state(path: Path) -> tuple[dict[str, Tensor], int | None]:
+    """The weights, and to how many classes they were personalised."""
     if path.suffix == ".safetensors":
         try:
-            return load_file(path)
+            tensors = load_file(path)
         except OSError as error:
             raise PruneError(f"checkpoint {path}: cannot be read: {error.strerror or error}") from error
         except SafetensorError as error:
             raise PruneError(f"checkpoint {path}: must be a whole safetensors file: {error}") from error
+        if any(name.endswith(_PACKED) for name in tensors):
+            raise PruneError(f"checkpoint {path}: is a packed model; give the checkpoint.pt beside it")
+        return tensors, None
     content: Any = load_tensors(path, "checkpoint")
+    classes = None
     if isinstance(content, Mapping):
         if content.get("format") == FORMAT:
-            if not content.get("finished"):
+            if content.get("finished") is not True:
                 raise PruneError(f"checkpoint {path}: is of a run that is not finished; resume it first")
+            classes = len(content["classes"]) if content.get("kind") == "personalise" else None
             content = content.get("model")
         else:
             content = next((content[key] for key in _INSIDE if isinstance(content.get(key), Mapping)), content)
@@ -87,7 +122,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise PruneError(f"checkpoint {path}: entry {name!r} must be a tensor, not {type(value).__name__}")
-    return dict(content)
+    return dict(content), classes
 
 
 def _strip(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -18,9 +18,11 @@ from torch.nn import functional
 
 from ..data import LabelledImages
 from ..errors import PruneError
+from ..processes import Ranks, add_up
 from .config import TrainingConfig
 from .determinism import Purpose, derived_seed, generator
-from .distributed import Ranks, average_statistics, parallel, sum_over_ranks
+from .distributed import average_statistics, parallel
+from .model_check import logits_of
 
 OnBatch = Callable[[int, int, Tensor], None]
 """Called after every batch with the batches complete, all of them, and the batch's loss (on the device)."""
@@ -42,6 +44,8 @@ class Learner:
     ranks : Ranks
     on_scale : callable, optional
         Told what the loss is multiplied by, before each batch whose loss is scaled (float16 only).
+    some_unused : bool
+        Not all parameters that learn have a part in the outputs (`has_unused_parameters`); asked with several ranks.
     """
 
     model: nn.Module
@@ -49,6 +53,7 @@ class Learner:
     device: torch.device
     ranks: Ranks
     on_scale: Callable[[float], None] | None = None
+    some_unused: bool = False
     optimizer: torch.optim.SGD = field(init=False)
     scaler: torch.amp.GradScaler = field(init=False)  # pyright: ignore[reportPrivateImportUsage]
     _parallel: nn.Module = field(init=False)
@@ -63,7 +68,7 @@ class Learner:
         self.optimizer = torch.optim.SGD(
             parameters, lr=training.learning_rate, momentum=training.momentum, weight_decay=training.weight_decay
         )
-        self._parallel = parallel(self.model, self.ranks, self.device)
+        self._parallel = parallel(self.model, self.ranks, self.device, some_unused=self.some_unused)
         self._mixed = mixed_dtype(training, self.device)
         self.scaler = torch.amp.GradScaler(  # pyright: ignore[reportPrivateImportUsage]
             self.device.type, enabled=self._mixed == torch.float16
@@ -105,7 +110,7 @@ class Learner:
             inputs = images.batch(indices, augmentation).to(self.device)
             self.optimizer.zero_grad(set_to_none=True)
             with torch.autocast(self.device.type, self._mixed) if self._mixed else nullcontext():
-                logits = _logits(self._parallel, inputs, classes)
+                logits = logits_of(self._parallel, inputs, classes, training=True)
                 loss = functional.cross_entropy(logits, targets, label_smoothing=training.label_smoothing)
             if self.scaler.is_enabled() and self.on_scale is not None:
                 self.on_scale(self.scaler.get_scale())
@@ -117,11 +122,13 @@ class Learner:
                 totals += torch.stack([loss.double() * len(indices), correct.double(), totals.new_tensor(len(indices))])
             if on_batch is not None:
                 on_batch(number + 1, len(batches), loss.detach())
-        average_statistics(self.model, ranks)
-        loss_sum, correct_sum, seen = sum_over_ranks(totals, ranks).tolist()
+        average_statistics(self.model)
+        add_up([totals])
+        loss_sum, correct_sum, seen = totals.tolist()
         if not math.isfinite(loss_sum):
             raise PruneError(
-                f"epoch {epoch + 1}: the loss became {loss_sum}; learning_rate {training.learning_rate:g} is too high"
+                f"epoch {epoch + 1}: the loss became {loss_sum}; learning_rate {training.learning_rate:g} is too high; "
+                f"begin anew with a lower one, in another place or overwriting the checkpoint"
             )
         return loss_sum / seen, correct_sum / seen
 
@@ -134,9 +141,36 @@ class Learner:
         return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state_dict`."""
+        """Go on from `state_dict`.
+
+        Raises
+        ------
+        Exception
+            Of any kind, if it is something else: torch's, or a ValueError.
+        """
+        if not all(isinstance(state[name], Mapping) for name in ("optimizer", "scaler")):
+            raise ValueError("optimizer and scaler must be mappings")
+        self._check_optimizer(state["optimizer"])
+        if not all(type(value) in (int, float) for value in state["scaler"].values()):
+            raise ValueError("the scaler's values must be numbers")
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
+
+    def _check_optimizer(self, saved: Mapping[str, Any]) -> None:
+        """Refuse what torch would take and fail on later: other settings, momentum that does not fit its weight."""
+        for own, group in zip(self.optimizer.state_dict()["param_groups"], saved["param_groups"], strict=True):
+            for name, value in own.items():
+                there = group.get(name, value)
+                # The learning rate is set before each batch.
+                same = name == "lr" or there == value
+                if not same or type(there) not in (type(value), *((int, float) if name == "lr" else ())):
+                    raise ValueError(f"the optimiser's {name} must be {value}")
+        for index, state in saved["state"].items():
+            weight = self.optimizer.param_groups[0]["params"][index]
+            for name, value in state.items():
+                fits = isinstance(value, Tensor) and value.shape == weight.shape and value.dtype == weight.dtype
+                if value is not None and not fits:
+                    raise ValueError(f"the optimiser's {name} of weight {index} must be a tensor as the weight is")
 
     def _set_learning_rate(self, time: float) -> None:
         for group in self.optimizer.param_groups:
@@ -185,10 +219,11 @@ def evaluate(
     counts = torch.zeros(2, dtype=torch.float64, device=device)
     batches = torch.arange(len(images)).split(max(batch_size, _EVALUATION_BATCH))
     for indices in batches[ranks.rank :: ranks.world]:
-        logits = _logits(model, images.batch(indices).to(device), classes)
+        logits = logits_of(model, images.batch(indices).to(device), classes)
         correct = (logits.argmax(1) == images.targets[indices].to(device)).sum()
         counts += torch.stack([correct.double(), counts.new_tensor(len(indices))])
-    correct, seen = sum_over_ranks(counts, ranks).tolist()
+    add_up([counts])
+    correct, seen = counts.tolist()
     return correct / seen
 
 
@@ -232,40 +267,10 @@ def score(
     model.eval()
     model.zero_grad(set_to_none=True)
     for number, indices in enumerate(batches):
-        logits = _logits(model, images.batch(indices).to(device), classes)
+        logits = logits_of(model, images.batch(indices).to(device), classes)
         loss = functional.cross_entropy(logits, images.targets[indices].to(device))
         loss.backward()
         accumulate(len(indices))
         if on_batch is not None:
             on_batch(number + 1, len(batches), loss.detach())
     model.zero_grad(set_to_none=True)
-
-
-def check_model(model: nn.Module, images: LabelledImages, classes: int, device: torch.device) -> None:
-    """Refuse a model that fails on the first image, or whose outputs are not one for each class, before any work.
-
-    Raises
-    ------
-    PruneError
-        In one line.
-    """
-    model.eval()
-    image = images.batch(torch.zeros(1, dtype=torch.int64)).to(device)
-    try:
-        with torch.no_grad():
-            _logits(model, image, classes)
-    except PruneError:
-        raise
-    except Exception as error:  # a user's model may fail in any way
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise PruneError(f"model: fails on an image of shape {list(image.shape)}: {said}") from error
-
-
-def _logits(model: nn.Module, inputs: Tensor, classes: int) -> Tensor:
-    logits = model(inputs)
-    if not isinstance(logits, Tensor) or logits.shape != (len(inputs), classes):
-        said = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise PruneError(
-            f"model: gives {said} for {len(inputs)} images; must be one output for each of {classes} classes"
-        )
-    return logits.float()

@@ -16,14 +16,14 @@ from ..data import Splits
 from ..errors import PruneError
 from ..pruner import CrispPruner
 from ..report import PruneReport
-from .asked import describe_run
 from .config import TrainingConfig
 from .determinism import deterministic
 from .distributed import find_device, process_group
 from .head import slice_head
-from .loop import check_model
+from .model_check import check_model
 from .progress import ProgressCallback
 from .run import EpochRecord, Run
+from .run_identity import describe_run
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -81,6 +81,7 @@ def personalise(
     *,
     start: str = "",
     resume: bool = False,
+    overwrite: bool = False,
     progress: ProgressCallback | None = None,
 ) -> Personalised:
     """Prune and fine-tune a universal model for these classes.
@@ -103,6 +104,8 @@ def personalise(
         compared on resuming, since a checkpoint has no other trace of them.
     resume : bool
         Go on from the folder's checkpoint; without one, begin. The result is bit-identical on the CPU.
+    overwrite : bool
+        Begin anew although there is a checkpoint; it stands until the first of this run takes its place.
     progress : callable, optional
         Called on rank 0 with Progress events.
 
@@ -131,7 +134,7 @@ def personalise(
         pruner = CrispPruner(model, config)
         run = Run(
             kind="personalise",
-            asked=describe_run(data, training, ranks, chosen, start=start, config=config.to_dict()),
+            asked=describe_run(data, training, ranks, chosen, device, start=start, config=config.to_dict()),
             class_names=tuple(data.class_names[index] for index in chosen),
             train=train,
             scored=train.subset(range(len(chosen)), training.score_samples_per_class),
@@ -145,7 +148,7 @@ def personalise(
             pruner=pruner,
         )
         with deterministic(device):
-            masks = run.complete(resume, progress)
+            masks = run.complete(resume, progress, overwrite=overwrite)
     state = run.state
     return Personalised(
         model=model,

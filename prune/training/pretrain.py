@@ -8,13 +8,13 @@ from pathlib import Path
 from torch import nn
 
 from ..data import Splits
-from .asked import describe_run
 from .config import PretrainConfig
 from .determinism import deterministic
 from .distributed import find_device, process_group
-from .loop import check_model
+from .model_check import check_model
 from .progress import ProgressCallback
 from .run import EpochRecord, Run
+from .run_identity import describe_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +53,7 @@ def pretrain(
     *,
     start: str = "",
     resume: bool = False,
+    overwrite: bool = False,
     progress: ProgressCallback | None = None,
 ) -> Pretrained:
     """Train a model on all classes of the data.
@@ -70,6 +71,8 @@ def pretrain(
         compared on resuming, since a checkpoint has no other trace of them.
     resume : bool
         Go on from it; if it is not there, begin.
+    overwrite : bool
+        Begin anew although there is a checkpoint; it stands until the first of this run takes its place.
     progress : callable, optional
         Called on rank 0 with Progress events.
 
@@ -93,7 +96,7 @@ def pretrain(
         check_model(model, train, len(classes), device)
         run = Run(
             kind="pretrain",
-            asked=describe_run(data, training, ranks, classes, start=start),
+            asked=describe_run(data, training, ranks, classes, device, start=start),
             class_names=data.class_names,
             train=train,
             scored=train,
@@ -106,7 +109,7 @@ def pretrain(
             ranks=ranks,
         )
         with deterministic(device):
-            run.complete(resume, progress)
+            run.complete(resume, progress, overwrite=overwrite)
     return Pretrained(
         model=model,
         class_names=run.class_names,

@@ -10,21 +10,23 @@ import math
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ...formats.errors import one_line
 from ..data import LabelledImages
 from ..errors import PruneError
+from ..processes import Ranks, copy_from_main, from_main
 from ..pruner import CrispPruner
 from .checkpoint import check_same_run, read_checkpoint, write_checkpoint
 from .config import TrainingConfig
-from .distributed import Ranks, copy_from_main, from_main
 from .initial_weights import load_state
 from .loop import Learner, epoch_batches, evaluate, score, scoring_batches
+from .model_check import has_unused_parameters
 from .progress import Meter, ProgressCallback
 
 
@@ -81,8 +83,30 @@ class RunState:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunState:
-        """Of what `to_dict` gave."""
+        """Of what `to_dict` gave.
+
+        Raises
+        ------
+        KeyError, TypeError
+            It is anything else.
+        """
+        _check_numbers(cls, values)
+        if not isinstance(values["history"], list):
+            raise TypeError("history must be a list")
+        for record in values["history"]:
+            _check_numbers(EpochRecord, record)
         return cls(**{**values, "history": [EpochRecord(**record) for record in values["history"]]})
+
+
+def _check_numbers(kind: type, values: Mapping[str, Any]) -> None:
+    """Refuse other types than a dataclass asks for: a file may hold a tensor where a number belongs."""
+    if not isinstance(values, Mapping):
+        raise TypeError(f"{kind.__name__} must be a mapping, is a {type(values).__name__}")
+    for one in fields(kind):
+        value = values[one.name]
+        wanted = {"int": (int,), "float": (int, float)}.get(str(one.type))
+        if wanted and type(value) not in wanted:
+            raise TypeError(f"{one.name} must be a number, is a {type(value).__name__}")
 
 
 def stretches(epochs: int, steps: int) -> tuple[int, ...]:
@@ -135,8 +159,12 @@ class Run:
     state: RunState = field(default_factory=RunState)
     _clock: float = field(default_factory=time.monotonic)
 
-    def complete(self, resume: bool, progress: ProgressCallback | None) -> dict[str, Tensor]:
+    def complete(
+        self, resume: bool, progress: ProgressCallback | None, *, overwrite: bool = False
+    ) -> dict[str, Tensor]:
         """Run to the end; the model is then plain, in eval mode, and the finished checkpoint is written.
+
+        With `overwrite` an earlier checkpoint stands until the first of this run takes its place.
 
         Returns
         -------
@@ -146,9 +174,10 @@ class Run:
         Raises
         ------
         PruneError
-            There is a checkpoint and `resume` is false, or it is of another run; or the training fails.
+            There is a checkpoint and both `resume` and `overwrite` are false, or it is of another run; or the training
+            fails.
         """
-        saved = self._find_checkpoint(resume)
+        saved = self._find_checkpoint(resume, overwrite)
         if saved is not None and saved["finished"]:
             masks = self._restore_finished(saved)
         else:
@@ -164,9 +193,11 @@ class Run:
     def _iteration(self) -> int:
         return 0 if self.pruner is None else self.pruner.iteration
 
-    def _find_checkpoint(self, resume: bool) -> dict[str, Any] | None:
+    def _find_checkpoint(self, resume: bool, overwrite: bool) -> dict[str, Any] | None:
         # Rank 0 looks, so that all do the same even where folders are shared with a delay.
-        if not from_main(os.path.lexists(self.path), self.ranks):
+        if not from_main(os.path.lexists(self.path)):
+            return None
+        if overwrite:
             return None
         if not resume:
             raise PruneError(f"checkpoint {self.path}: is there; resume it, remove it, or give another place")
@@ -186,19 +217,27 @@ class Run:
     def _restore_state(self, saved: Mapping[str, Any]) -> None:
         try:
             self.state = RunState.from_dict(saved["state"]["progress"])
-        except (KeyError, TypeError) as error:
+        except Exception as error:  # it may hold anything
             raise self._not_whole(error) from error
+        if not len(self.state.history) == self.state.epoch <= self.training.epochs:
+            raise self._not_whole(ValueError(f"{self.state.epoch} epochs, {len(self.state.history)} records of them"))
 
     def _restore_pruner(self, saved: Mapping[str, Any]) -> None:
-        if self.pruner is not None:
+        if self.pruner is None:
+            return
+        try:
             self.pruner.load_state_dict(saved["state"].get("pruner"))
+        except PruneError:
+            raise
+        except Exception as error:  # tensors, say, which do not compare as numbers do
+            raise self._not_whole(error) from error
 
     def _not_whole(self, error: Exception) -> PruneError:
-        return PruneError(f"checkpoint {self.path}: its state is not whole ({str(error).splitlines()[0]})")
+        return PruneError(f"checkpoint {self.path}: its state is not whole ({one_line(error)})")
 
     def _train(self, saved: dict[str, Any] | None, progress: ProgressCallback | None) -> dict[str, Tensor]:
         if saved is None:
-            copy_from_main(self.model, self.ranks)
+            copy_from_main(self.model)
             if self.pruner is not None:
                 self.state.accuracy_before = self._evaluate(self.test)
                 self.state.validation_before = self._evaluate(self.validation)
@@ -214,6 +253,8 @@ class Run:
             self.device,
             self.ranks,
             on_scale=None if self.pruner is None else self.pruner.set_gradient_scale,
+            some_unused=self.ranks.world > 1
+            and has_unused_parameters(self.model, self.train, len(self.class_names), self.device),
         )
         if saved is not None:
             try:
@@ -274,8 +315,7 @@ class Run:
 
     def _iterate(self, learner: Learner, meter: Meter) -> None:
         pruner = self.pruner
-        if pruner is None:
-            return
+        assert pruner is not None  # without one there are no iterations
         if pruner.config.criterion != "magnitude":  # which looks at no images
             pruner.begin_scoring()
             score(

@@ -35,7 +35,7 @@ def test_the_json(path, capsys):
     found = json.loads(capsys.readouterr().out)
     assert [layer["name"] for layer in found["layers"]] == ["a.crisp", "a.nm"]
     assert found["layers_in_file"] == 4
-    assert found["all"]["slots"] == found["patterned"]["slots"] == 16 + 2
+    assert found["all"]["kept_weights"] == found["patterned"]["kept_weights"] == 16 + 2
     assert found["patterned"]["macs_kept"] == 16 * 6 * 3 + 2 * 6
     assert found["layers"][0]["storage_bits"]["csr"] == {"values": 104, "metadata": 72, "total": 176}
     assert found["defects"] == []

@@ -128,7 +128,7 @@ class TestExport:
         assert crispsim(["export", "m.safetensors", "--to", "blocked-ell", "--out", "out/ell.npz"]) == 0
         printed = capsys.readouterr()
         assert printed.out == "wrote out/ell.npz: 2 layers as blocked-ell\n"
-        assert printed.err == "note: blocked-ell cannot hold these, they go along dense (1): fc\n"
+        assert printed.err == "note: blocked-ell cannot hold this, it goes along dense (1): fc\n"
         with np.load("out/ell.npz") as ell:
             assert ell["conv.ellValue"].shape == (12, int(ell["conv.ellCols"]))
             assert np.count_nonzero(ell["conv.ellValue"]) == np.count_nonzero(dense)
@@ -162,7 +162,7 @@ class TestExport:
         [
             (["--to", "blocked-ell", "--out", "a.pt"], "--out a.pt: blocked-ell is written as .npz"),
             (["--to", "torch-bsr", "--out", "a.pt", "--layer", "fc"], "layer 'fc': pattern dense: must have blocks"),
-            (["--to", "torch-bsr", "--out", "a.pt", "--layer", "x"], "layer 'x': not among the 2 of m.safetensors"),
+            (["--to", "torch-bsr", "--out", "a.pt", "--layer", "x*"], "--layer x*: fits none of the 2 layers of m."),
             (["--to", "csr", "--out", "a.pt"], "'csr' is not one of"),
             (["--to", "blocked-ell", "--out", "m.safetensors/a.npz"], "m.safetensors is a file"),
         ],
@@ -173,6 +173,27 @@ class TestExport:
         assert crispsim(["export", "m.safetensors", *arguments]) == 2
         assert said in capsys.readouterr().err
         assert sorted(folder.iterdir()) == before
+
+    def test_layers_are_patterns(self, capsys):
+        packed()
+        assert crispsim(["export", "m.safetensors", "--to", "blocked-ell", "--out", "c.npz", "--layer", "c*"]) == 0
+        printed = capsys.readouterr()
+        assert (printed.out, printed.err) == ("wrote c.npz: 1 layer as blocked-ell\n", "")
+        with np.load("c.npz") as ell:
+            assert {key.partition(".")[0] for key in ell} == {"conv"}
+        assert crispsim(["export", "m.safetensors", "--to", "torch-bsr", "--out", "f.pt", "--layer", "?c"]) == 0
+        assert "torch-bsr cannot hold this, it goes along dense (1): fc" in capsys.readouterr().err
+
+    def test_a_file_that_cannot_be_read(self, capsys):
+        Path("folder").mkdir()
+        for name, said in (("folder", "Is a directory"), ("none", "No such file or directory")):
+            assert crispsim(["export", name, "--to", "torch-bsr", "--out", "a.pt"]) == 2
+            assert capsys.readouterr().err == f"crispsim: {name}: cannot read: {said}\n"
+
+    def test_no_warning_of_torchs(self, recwarn):
+        packed()
+        assert crispsim(["export", "m.safetensors", "--to", "torch-bsr", "--out", "a.pt"]) == 0
+        assert [str(warning.message) for warning in recwarn if "beta" in str(warning.message)] == []
 
     @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
     def test_2_4_without_a_gpu(self, capsys):

@@ -251,3 +251,66 @@ def test_a_network_of_ones_own_in_the_present_folder(tmp_path):
     done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert check_packed(tmp_path / "out" / "model.safetensors").sparsity == Fraction(3, 4)
+
+
+def test_overwriting_keeps_the_earlier_run_until_training_begins(tmp_path, capsys):
+    out = tmp_path / "out"
+    few = ["prune", "--data", "digits", *MODEL, "--block", "16", "--epochs", "1", "--steps", "1", "--quiet"]
+    options = ["--samples-per-class", "8", "--sparsity", "0.7", "--out", str(out)]
+    assert crispsim([*few, *options, "--classes", "1,3"]) == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    for bad in (["--classes", "1,33"], ["--classes", "1,3", "--checkpoint", str(out / "checkpoint.pt")]):
+        assert crispsim([*few, *options, *bad, "--overwrite"]) == 2
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert "would be overwritten" in capsys.readouterr().err
+    assert crispsim([*few, *options, "--classes", "2,5", "--overwrite"]) == 0
+    assert [entry["name"] for entry in report(out)["classes"]] == ["2", "5"]
+
+
+def test_pretraining_overwrites_nothing_unasked(tmp_path, capsys):
+    begin = ["pretrain", *MODEL, "--epochs", "0", "--quiet", "--out", str(tmp_path / "u.pt")]
+    (tmp_path / "u.json").write_text("precious")
+    assert crispsim(begin) == 2
+    assert "u.json is there" in capsys.readouterr().err
+    (tmp_path / "u.json").unlink()
+    assert crispsim(begin) == 0
+    weights = (tmp_path / "u.pt").read_bytes()
+    assert crispsim([*begin, "--data", "digitz", "--overwrite"]) == 2
+    assert crispsim([*begin, "--checkpoint", str(tmp_path / "u.pt"), "--overwrite"]) == 2
+    assert (tmp_path / "u.pt").read_bytes() == weights
+
+
+def test_interrupted_runs_say_how_to_go_on_and_end_with_130(tmp_path, capsys, monkeypatch):
+    import crispsim.bench.personalisation as bench
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench, "prune_network", interrupted)
+    assert crispsim(["prune", *SMALL, "--out", str(tmp_path / "out")]) == 130
+    assert "interrupted; nothing is kept" in capsys.readouterr().err
+
+
+def test_layers_without_blocks_count_in_block_pruning(tmp_path):
+    """K = 16 is at most the block: nothing of it is pruned, but it is in the denominator (R3, R10)."""
+    out = tmp_path / "out"
+    options = ["--nm", "dense", "--block", "64", "--sparsity", "0.3", "--epochs", "1", "--steps", "1", "--quiet"]
+    command = ["prune", "--data", "digits", *MODEL, "--classes", "1,3", "--samples-per-class", "8"]
+    assert crispsim([*command, *options, "--out", str(out)]) == 0
+    rows = list(csv.DictReader((out / "sparsity.csv").open()))
+    prunable = [row for row in rows if row["prunable"] == "1"]
+    assert len(prunable) == 8
+    kept, weights = (sum(int(row[key]) for row in prunable) for key in ("kept_weights", "weights"))
+    total = report(out)["totals"]["prunable"]
+    assert total["sparsity"] == pytest.approx(1 - kept / weights)
+    assert total["sparsity"] >= 0.3
+    history = list(csv.DictReader((out / "history.csv").open()))
+    assert float(history[-1]["sparsity"]) == pytest.approx(total["sparsity"])
+    assert report(out)["dense_by_rule"] == {"stem.0": "stem", "fc": "classifier"}
+
+
+def test_a_stray_rank_changes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    options = ["--sparsity", "0.7", "--epochs", "0", "--steps", "1", "--out", str(tmp_path / "out"), "--quiet"]
+    assert crispsim(["prune", *SMALL, *options]) == 0
+    assert (tmp_path / "out" / "report.json").exists()

@@ -1,4 +1,4 @@
-"""prune/masks against its naive twin (tests/naive_pruning.py), and what must hold whatever the scores."""
+"""What must hold of masks whatever the scores: floats whose sums are not exact among them."""
 
 from fractions import Fraction
 
@@ -10,17 +10,13 @@ from hypothesis import strategies as st
 from crispsim.prune.masks import (
     LayerScores,
     block_mask,
-    block_scores,
     generate,
     kept_per_block,
-    nm_mask,
     nm_sparsity,
     nothing_pruned,
-    rank_blocks,
     target,
 )
-from crispsim.prune.matrix import from_matrix, to_matrix
-from tests import naive_pruning as naive
+from tests.reference import pruning as twin
 
 PATTERNS = [(1, 4), (2, 4), (3, 4), (1, 2), (2, 3), (4, 8), (1, 1), (5, 20)]
 # Sizes come from a seeded generator: Hypothesis's own integers are mostly tiny.
@@ -40,45 +36,6 @@ def draw_scores(rng, shape, kind):
 kinds = st.sampled_from(["ties", "zeros", "eighths", "floats"])
 
 
-@given(generators, st.integers(1, 5), st.integers(1, 5), st.integers(1, 3), st.integers(1, 3))
-def test_the_matrix_of_a_convolution(rng, s, c, kh, kw):
-    weight = rng.integers(0, 100, (s, c, kh, kw))
-    found = to_matrix(torch.from_numpy(weight))
-    assert found.tolist() == naive.matrix_of(weight.tolist())
-    assert from_matrix(found, weight.shape).tolist() == weight.tolist()
-
-
-@given(generators, kinds, st.integers(1, 24), st.data())
-def test_nm_masks(rng, kind, m, data):
-    n = data.draw(st.integers(1, m))
-    scores = draw_scores(rng, (int(rng.integers(1, 6)), int(rng.integers(1, 60))), kind)
-    assert nm_mask(torch.from_numpy(scores), n, m).tolist() == naive.nm_mask(scores.tolist(), n, m)
-
-
-@given(generators, st.sampled_from(["ties", "zeros", "eighths"]), st.integers(1, 9))
-def test_block_scores_ranking_and_mask(rng, kind, block):
-    shape = int(rng.integers(1, 30)), int(rng.integers(1, 40))
-    scores, mask = draw_scores(rng, shape, kind), rng.random(shape) < 0.5
-    sums = block_scores(torch.from_numpy(scores), torch.from_numpy(mask), block)
-    expected = naive.block_scores(scores.tolist(), mask.tolist(), block)
-    assert sums.tolist() == expected
-    pruned = rng.random(sums.shape) < 0.3
-    ranking = rank_blocks(sums, torch.from_numpy(pruned))
-    assert ranking.tolist() == naive.rank_blocks(expected, pruned.tolist())
-    every = [[True] * shape[1] for _ in range(shape[0])]
-    kept = naive.kept_by(every, pruned.tolist(), block)
-    assert block_mask(torch.from_numpy(pruned), shape, block).tolist() == kept
-
-
-@given(generators, st.sampled_from(PATTERNS), st.integers(1, 3))
-def test_kept_per_block_counts_the_mask(rng, nm, groups):
-    block = groups * nm[1]
-    shape = int(rng.integers(1, 20)), int(rng.integers(1, 60))
-    mask = nm_mask(torch.from_numpy(draw_scores(rng, shape, "floats")), *nm)
-    expected = block_scores(torch.ones(shape), mask, block)
-    assert kept_per_block(*shape, *nm, block).tolist() == expected.tolist()
-
-
 @st.composite
 def problems(draw):
     """Layers, a pattern and how far to go: at most what any ranking of the blocks allows."""
@@ -88,7 +45,7 @@ def problems(draw):
     side = block or 8
     shapes = [(int(rng.integers(1, 3 * side)), int(rng.integers(1, 5 * side))) for _ in range(draw(st.integers(1, 4)))]
     kappa_0 = nm_sparsity(n, m)
-    highest = naive.highest_sparsity(shapes, n, m, block)
+    highest = twin.highest(shapes, twin.Rules(n=n, m=m, block=block, kappa=kappa_0))
     assume(highest >= kappa_0)
     kappa = kappa_0 + (highest - kappa_0) * Fraction(draw(st.integers(0, 8)), 8)
     return rng, shapes, (n, m), block, kappa
@@ -117,22 +74,6 @@ runs = {
     "schedule": st.sampled_from(["linear", "cubic"]),
     "normalise": st.sampled_from(["weights", "raw"]),
 }
-
-
-@settings(max_examples=60)
-@given(kind=st.sampled_from(["ties", "zeros", "eighths"]), **runs)
-def test_the_naive_twin_agrees(problem, kind, steps, schedule, normalise):
-    _, _, (n, m), block, _ = problem
-
-    def check(layers, found, goal):
-        given = [(x.scores.tolist(), None if x.pruned is None else x.pruned.tolist()) for x in layers]
-        expected = naive.generate(given, n, m, block, goal, normalise)
-        for masks, (nm, pruned) in zip(found, expected, strict=True):
-            assert masks.nm.tolist() == nm
-            assert (None if masks.pruned is None else masks.pruned.tolist()) == pruned
-            assert masks.kept(block).tolist() == naive.kept_by(nm, pruned, block)
-
-    run(problem, kind, steps, schedule, normalise, check)
 
 
 @settings(max_examples=150)

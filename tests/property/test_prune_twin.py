@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 from crispsim.prune import masks  # noqa: E402 (torch may be missing)
 from crispsim.prune.matrix import from_matrix, to_matrix  # noqa: E402
 
-NM = [(1, 4), (2, 4), (3, 4), (1, 2), (4, 8), (1, 1)]
+NM = [(1, 4), (2, 4), (3, 4), (1, 2), (4, 8), (1, 1), (2, 3), (5, 20)]  # 1 - 2/3 has no float
 SHAPES = st.tuples(st.integers(1, 20), st.one_of(st.integers(1, 16), st.integers(9, 60)))  # K <= B and S < B, too
 
 
@@ -23,7 +23,7 @@ SHAPES = st.tuples(st.integers(1, 20), st.one_of(st.integers(1, 16), st.integers
 def problems(draw):
     """Layer shapes and rules, whose sparsity is possible."""
     n, m = draw(st.sampled_from(NM))
-    block = draw(st.sampled_from([B for B in (4, 4, 8, 8, 16, None) if B is None or B % m == 0]))
+    block = draw(st.sampled_from([B for B in (m, 2 * m, 4 * m, 4, 4, 8, 8, 16, None) if B is None or B % m == 0]))
     shapes = draw(st.lists(SHAPES, min_size=1, max_size=4))
     rules = twin.Rules(
         n=n,
@@ -41,7 +41,7 @@ def problems(draw):
 
 
 def draw_scores(random, levels, scale, shape, pruned, block):
-    """Return float32 scores of few different values, sums of which are exact; 0 in some or all pruned blocks."""
+    """Return float32 scores of few different values (one: all 0), sums of which are exact; 0 in pruned blocks or not."""
     scores = (random.integers(0, levels, shape) * scale).astype(np.float32)
     if pruned is not None and random.integers(2):  # or scores there that must have no effect (R8)
         for i, row in enumerate(pruned):
@@ -100,6 +100,26 @@ def test_nm_alone_is_complete_at_kappa_0():
     layer = masks.LayerScores("layer", torch.tensor([[1.0, 0, 0, 0, 1]]), masks.nothing_pruned(1, 5, 4))
     [found] = masks.generate([layer], nm=(1, 4), block=4, target=Fraction(3, 4))
     assert torch.equal(found.pruned, as_tensor(expected.pruned, 2))
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1, 4, 1000]), st.integers(1, 24), st.data())
+def test_nm_masks_of_any_n_and_m_equal_the_twins(seed, levels, m, data):
+    n, random = data.draw(st.integers(1, m)), np.random.default_rng(seed)
+    scores = draw_scores(random, levels, 1, (random.integers(1, 6), random.integers(1, 60)), None, None)
+    assert masks.nm_mask(torch.from_numpy(scores), n, m).tolist() == twin.nm_mask(twin.exact(scores), n, m)
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1, 4, 1000]), st.integers(1, 9))
+def test_block_scores_and_ranking_of_any_mask_equal_the_twins(seed, levels, block):
+    random = np.random.default_rng(seed)
+    shape = (random.integers(1, 30), random.integers(1, 40))
+    scores, mask = draw_scores(random, levels, 1, shape, None, None), random.random(shape) < 0.5
+    sums = masks.block_scores(torch.from_numpy(scores), torch.from_numpy(mask), block)
+    assert sums.tolist() == twin.block_scores(twin.exact(scores), mask.tolist(), block)
+    gone = random.random(sums.shape) < 0.3
+    sums[torch.from_numpy(gone)] = 0  # their order among themselves has no meaning
+    ranking = twin.rank_blocks(sums.tolist(), [frozenset(np.flatnonzero(row).tolist()) for row in gone])
+    assert masks.rank_blocks(sums, torch.from_numpy(gone)).tolist() == ranking
 
 
 @given(SHAPES, st.sampled_from([(n, m, B) for n, m in NM for B in (4, 8, 16) if B % m == 0]))

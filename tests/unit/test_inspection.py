@@ -63,13 +63,18 @@ def damaged(path: Path) -> Path:
 
 def test_the_layers(path):
     first, crisp, nm, groups = inspect_model(path).layers
-    assert (first.patterned, first.weights, first.slots, first.nonzeros) == (False, 4, 4, 2)  # 1 and 5 stand for 0
+    assert (first.patterned, first.weights, first.kept_weights, first.nonzeros) == (
+        False,
+        4,
+        4,
+        2,
+    )  # 1 and 5 stand for 0
     assert (crisp.pattern, crisp.kept_blocks, crisp.block_columns) == (Pattern(n=2, m=4, block=4), 2, 3)
-    assert (crisp.weights, crisp.slots, crisp.nonzeros) == (40, 4 * 2 + 4 * 2, 13)
+    assert (crisp.weights, crisp.kept_weights, crisp.nonzeros) == (40, 4 * 2 + 4 * 2, 13)
     assert (nm.pattern, nm.kept_blocks, nm.dtype) == (Pattern(n=1, m=4), None, "float16")
-    assert (nm.weights, nm.slots, nm.nonzeros) == (5, 2, 2)
+    assert (nm.weights, nm.kept_weights, nm.nonzeros) == (5, 2, 2)
     assert (groups.groups, groups.kept_blocks, groups.block_columns) == (2, 2, 4)
-    assert (groups.weights, groups.slots, groups.nonzeros) == (160, 2 * 5 * 2 * 2, 40)
+    assert (groups.weights, groups.kept_weights, groups.nonzeros) == (160, 2 * 5 * 2 * 2, 40)
     assert crisp.record()["sparsity"] == 1 - 16 / 40
     assert crisp.record()["zeros"] == 1 - 13 / 40
     assert crisp.record()["macs_dense"] == 40 * 6 * 3
@@ -80,7 +85,7 @@ def test_the_counts_are_those_of_the_independent_check(path):
     inspection, findings = inspect_model(path), check_packed(path)
     assert findings.violations == []
     for mine, other in zip(inspection.layers, findings.layers, strict=True):
-        assert (mine.name, mine.patterned, mine.weights, mine.slots) == (
+        assert (mine.name, mine.patterned, mine.weights, mine.kept_weights) == (
             other.name,
             other.patterned,
             other.weights,
@@ -130,7 +135,7 @@ def test_damage_is_a_layers_defect(path):
     [line] = inspection.defects
     assert line.startswith("layer 'a.crisp': crisp: block row 0, block 0, group 0: index")
     assert inspection.layers[1].storage == {}
-    assert inspection.layers[1].slots == 16
+    assert inspection.layers[1].kept_weights == 16
     json.dumps(inspection.record())
 
 

@@ -3,10 +3,12 @@
 import os
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from crispsim.formats import NMMatrix, PackedLayer, PackedModel, write_model
 from crispsim.prune import CrispConfig, PruneError
 from crispsim.prune.training import (
     PretrainConfig,
@@ -120,7 +122,7 @@ def test_the_file_holds_what_it_says(done):
     plain.load_state_dict(content["model"])
     assert_same_tensors(plain.state_dict(), done.model.state_dict())
     zeros = int((plain.conv1.weight == 0).sum() + (plain.conv2.weight == 0).sum())
-    assert zeros == done.report.weights - done.report.nonzeros > 0.7 * done.report.weights
+    assert zeros == done.report.weights - done.report.kept_weights > 0.7 * done.report.weights
     assert content["run"]["config"] == CONFIG.to_dict()
     assert content["run"]["training"] == TRAINING.to_dict()
 
@@ -321,7 +323,7 @@ def test_weights_of_a_finished_run(done):
     model = TinyNet(4)
     load_checkpoint_into(model, done.checkpoint)
     assert_same_tensors(model.state_dict(), done.model.state_dict())
-    with pytest.raises(PruneError, match=r"shape of head.weight \[4, 16\] there, \[6, 16\] in the model and 1 more"):
+    with pytest.raises(PruneError, match="is personalised to 4 classes, the model has 6; begin with the univ"):
         load_checkpoint_into(TinyNet(), done.checkpoint)
 
 
@@ -355,7 +357,22 @@ def test_weights_that_do_not_fit(tmp_path):
     for name in ("none.pt", "none.safetensors"):
         with pytest.raises(PruneError, match=f"{name}: cannot be read: No such file"):
             load_checkpoint_into(model, tmp_path / name)
-    slice_head(model, (0, 1))
+    slice_head(model, (0, 1), 6)
+
+
+def test_a_packed_model_is_no_checkpoint(tmp_path):
+    weights = NMMatrix.encode(np.eye(4, dtype=np.float32), n=2, m=4)
+    layer = PackedLayer(name="fc", weights=weights, kind="gemm", in_channels=4, in_height=1, p=1, dtype="float32")
+    write_model(tmp_path / "model.safetensors", PackedModel((layer,)))
+    with pytest.raises(PruneError, match=r"model.safetensors: is a packed model; give the checkpoint.pt beside it"):
+        load_checkpoint_into(tiny_model(), tmp_path / "model.safetensors")
+
+
+def test_a_personalised_model_of_another_shape_is_named_by_its_shape(done):
+    other = TinyNet(4)
+    other.conv2 = torch.nn.Conv2d(16, 16, 1)
+    with pytest.raises(PruneError, match=r"shape of conv2.weight \[16, 16, 3, 3\] there, \[16, 16, 1, 1\] in"):
+        load_checkpoint_into(other, done.checkpoint)
 
 
 def test_weights_of_a_run_under_way_are_refused(tmp_path):

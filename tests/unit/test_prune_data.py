@@ -1,12 +1,15 @@
+import json
 import os
 import pickle
 
+import click
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from crispsim.prune.data import RandomAffine, RandomShift, Splits, TensorImages, load_data
+from crispsim.cli.training import data_option
+from crispsim.prune.data import DATA_HELP, RandomAffine, RandomShift, Splits, TensorImages, load_data
 from crispsim.prune.data.splitting import within_class_share
 from crispsim.prune.errors import PruneError
 
@@ -270,8 +273,48 @@ def test_image_folder_errors(pictures):
     (pictures / "train" / "emu").mkdir()
     with pytest.raises(PruneError, match="class emu must be in both"):
         load_data(f"imagefolder:{pictures}")
-    with pytest.raises(PruneError, match="cannot read"):
+    with pytest.raises(PruneError, match=r"nowhere: must be DIR/train/CLASS/\* and DIR/val/CLASS/\*; has no train"):
         load_data(f"imagefolder:{pictures / 'nowhere'}")
+
+
+@pytest.mark.parametrize("text", ["digits", "noise:2x3x4x4", "imagefolder", "cifar100"])
+def test_preprocessing_says_how_pixels_become_the_input(text, pictures, tmp_path):
+    if text == "cifar100":
+        write_binary(tmp_path / "cifar")
+        text = f"cifar100:{tmp_path / 'cifar'}"
+    data = load_data(f"imagefolder:{pictures}" if text == "imagefolder" else text)
+    said = data.test.preprocessing()
+    assert json.loads(json.dumps(said)) == said == data.test.subset([1]).preprocessing() == data.train.preprocessing()
+    images = data.test.batch(torch.arange(2))
+    if text.startswith("noise"):
+        assert said == {"input": "as they are"}
+        return
+    assert said["input"] == "(pixels - mean) / std"
+    assert said["channels"] == images.shape[1] == len(said["mean"]) == len(said["std"])
+    if text == "imagefolder":
+        with Image.open(data.test.paths[0]) as picture:
+            scale = said["resize"] / min(picture.size)
+            resized = picture.resize([round(side * scale) for side in picture.size], Image.Resampling.BILINEAR)
+        left, top = ((side - said["crop"]) // 2 for side in resized.size)
+        middle = resized.crop((left, top, left + said["crop"], top + said["crop"]))
+        raw = torch.from_numpy(np.array(middle)).permute(2, 0, 1)[None] / 255
+        images = images[:1]
+    else:
+        raw = data.test.pixels[:2].float()
+    assert (said["pixels"][0], raw.max() <= said["pixels"][1]) == (0, True)
+    mean, std = (torch.tensor(said[name]).view(-1, 1, 1) for name in ("mean", "std"))
+    torch.testing.assert_close(images, (raw - mean) / std)
+
+
+def test_largest_pixels_are_those_of_the_data():
+    digits = load_data("digits")
+    assert digits.train.preprocessing()["pixels"] == [0, 16] == [0, int(digits.train.pixels.max())]
+    assert toy().preprocessing()["pixels"] == [0, 255]
+
+
+def test_the_commands_help_lists_every_data_set():
+    option = click.command()(data_option(lambda data: None)).params[0]
+    assert option.help == f"{DATA_HELP}."
 
 
 def test_module_factory(tmp_path, monkeypatch):

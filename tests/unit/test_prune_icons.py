@@ -1,17 +1,20 @@
 import hashlib
 import json
 import tarfile
+from importlib.metadata import version
 
 import numpy as np
 import pytest
 import torch
 
-from crispsim.prune.data import icons as icons_module
 from crispsim.prune.data import load_data
-from crispsim.prune.data.icons import build_icons, read_icons, to_splits, write_icons
-from crispsim.prune.data.icons_concepts import concept_of, is_brand_set, read_concepts
-from crispsim.prune.data.icons_rendering import is_blank, render, svg_of
-from crispsim.prune.data.icons_split import check_every_concept, families, split_families
+from crispsim.prune.data.icons import build, load
+from crispsim.prune.data.icons.build import build_icons
+from crispsim.prune.data.icons.built_file import BUILDER_VERSION, read_icons, write_icons
+from crispsim.prune.data.icons.concepts import concept_of, is_brand_set, read_concepts
+from crispsim.prune.data.icons.load import to_splits
+from crispsim.prune.data.icons.rendering import is_blank, render, svg_of
+from crispsim.prune.data.icons.split import check_every_concept, families, split_families
 from crispsim.prune.errors import PruneError
 
 CONCEPTS = ("bar", "disc", "disc-open")
@@ -198,11 +201,9 @@ def archive(tmp_path, folder):
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(icons_module, "cache_folder", lambda: tmp_path / "cache")
-    monkeypatch.setattr(icons_module, "read_concepts", lambda: dict.fromkeys(CONCEPTS, 1))
-    monkeypatch.setattr(
-        icons_module.build_icons, "__kwdefaults__", {"concepts": None, "least": LEAST, "progress": None}
-    )
+    monkeypatch.setattr(load, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(build, "read_concepts", lambda: dict.fromkeys(CONCEPTS, 1))
+    monkeypatch.setattr(build_icons, "__kwdefaults__", {"concepts": None, "least": LEAST, "progress": None})
     return tmp_path / "cache"
 
 
@@ -243,21 +244,47 @@ def test_load_builds_once_and_then_reads_the_cache(archive, cache, monkeypatch):
     with pytest.raises(PruneError, match=r"npm pack @iconify/json.*pip install resvg-py.*--data icons:iconify"):
         load_data("icons")
     first = load_data(f"icons:{archive}")
-    assert [path.name for path in cache.iterdir()] == [f"icons-9.8.7-{icons_module.BUILDER_VERSION}.npz"]
+    assert [path.name for path in cache.iterdir()] == [f"icons-9.8.7-resvg{version('resvg-py')}-{BUILDER_VERSION}.npz"]
 
     def refuse(*args, **kwargs):
         raise AssertionError("built again")
 
-    monkeypatch.setattr(icons_module, "build_icons", refuse)
+    monkeypatch.setattr(load, "build_icons", refuse)
     for again in (load_data(f"icons:{archive}"), load_data("icons"), load_data(f"icons:{next(cache.iterdir())}")):
         assert again.note == first.note
         assert torch.equal(again.test.targets, first.test.targets)
     assert "easier than CIFAR-100" in first.note
     assert first.class_names == CONCEPTS
     assert first.input_shape == (1, 32, 32)
+    assert first.test.preprocessing()["pixels_are"] == "ink: 0 paper, 255 black"
     batch = first.train.batch(torch.arange(len(first.train)))
     assert float(batch.mean()) == pytest.approx(0, abs=1e-4)
     assert float(batch.std()) == pytest.approx(1, abs=1e-3)
+
+
+def test_another_renderer_builds_anew(archive, cache, monkeypatch):
+    load_data(f"icons:{archive}")
+    built = next(cache.iterdir())
+    # As files were named before the renderer was in the name: of use while the renderer it records is the one here.
+    older = built.rename(cache / f"icons-9.8.7-{BUILDER_VERSION}.npz")
+    calls = []
+
+    def noted(*args, **kwargs):
+        calls.append(args)
+        return build_icons(*args, **{**kwargs, "concepts": CONCEPTS, "least": LEAST})
+
+    monkeypatch.setattr(load, "build_icons", noted)
+    first = load_data(f"icons:{archive}")
+    assert (calls, list(cache.iterdir())) == ([], [older])
+    monkeypatch.setattr(load, "resvg_version", lambda: "unknown")
+    assert load_data(f"icons:{archive}").origin == first.origin
+    assert not calls, "nothing here could render: what there is of this package is taken"
+    monkeypatch.setattr(load, "resvg_version", lambda: "9.9")
+    load_data(f"icons:{archive}")
+    assert len(calls) == 1
+    assert sorted(cache.iterdir()) == [older, cache / f"icons-9.8.7-resvg9.9-{BUILDER_VERSION}.npz"]
+    load_data(f"icons:{archive}")
+    assert len(calls) == 1
 
 
 def test_no_rendering_is_in_two_splits(folder):

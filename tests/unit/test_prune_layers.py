@@ -116,7 +116,7 @@ def test_include_lifts_and_exclude_adds():
     ("include", "exclude", "message"),
     [
         (("typo",), (), r"include pattern 'typo': must name a layer"),
-        ((), ("Head",), r"exclude pattern 'Head': must name a layer"),
+        ((), ("Head",), r"exclude pattern 'Head': must name a layer, of stem, expand, .* and \d more"),
         (("head",), ("h*",), r"layer 'head': matched by include and by exclude"),
         (("grouped",), (), r"include names layer 'grouped': .* groups"),
         (("depth*",), (), r"include names layer 'depthwise': .* groups"),

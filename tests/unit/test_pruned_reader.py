@@ -60,7 +60,7 @@ def test_what_was_written_is_read(folder):
 
 def test_a_network_that_was_not_trained_has_no_history(tmp_path):
     folder = write_folder(tmp_path / "net", pruned_folders.record(history=()))
-    assert (folder / "history.csv").read_text() == "epoch\n"
+    assert (folder / "history.csv").read_text() == ",".join(HISTORY) + "\n"
     assert read_pruned(folder).history == ()
 
 

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..errors import PruneError
+from ...errors import PruneError
 
 RELATED = (
     ("material", "mdi", "ic", "zmdi", "line"),  # Google's Material icons, by rule 1 with material-symbols, line-md

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import PruneError
+from ...errors import PruneError
 
 SIDE = 32
 DEFAULT_BOX = 16

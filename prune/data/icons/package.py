@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..errors import PruneError
+from ...errors import PruneError
 
 PACKAGE = "@iconify/json"
 
