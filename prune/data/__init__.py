@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Literal
 
 from ..errors import PruneError
-from ..factories import find_factory
+from ..factories import call_factory, find_factory
 from .augmentation import RandomAffine, RandomShift
 from .dataset import Augmentation, LabelledImages, Splits, TensorImages
 
@@ -79,7 +79,7 @@ def load_data(text: str, progress: Callable[[str, int, int], None] | None = None
         return load(*given, progress=progress) if kind.builds else load(*given)
     if not rest:
         raise PruneError(f"data {text!r}: must be {DATA_HELP}")
-    made = find_factory(text, "data")()
+    made = call_factory(find_factory(text, "data"), text, "data")
     if not isinstance(made, Splits):
         raise PruneError(f"data {text!r}: must return crispsim.prune.data.Splits, not {type(made).__name__}")
     return made

@@ -41,7 +41,7 @@ def problems(draw):
 
 
 def draw_scores(random, levels, scale, shape, pruned, block):
-    """Return float32 scores of few different values (one: all 0), sums of which are exact; 0 in pruned blocks or not."""
+    """Return float32 scores of few different values (one: all 0) with exact sums; 0 in pruned blocks or not."""
     scores = (random.integers(0, levels, shape) * scale).astype(np.float32)
     if pruned is not None and random.integers(2):  # or scores there that must have no effect (R8)
         for i, row in enumerate(pruned):

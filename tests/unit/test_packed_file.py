@@ -407,7 +407,10 @@ HEADERS = {
     "not an object": ((8).to_bytes(8, "little") + b"[1,2,3] ", ["header '[1,2,3] '", "JSON object"]),
     "space first": ((8).to_bytes(8, "little") + b' {"a":1}', ["begin with '{'"]),
     "duplicate key": ((16).to_bytes(8, "little") + b'{"a":1,"a":2}   ', ["'a' stands twice", "unique keys"]),
-    "no metadata": ((8).to_bytes(8, "little") + b"{}      ", ["not a packed model: __metadata__ None", "object of strings"]),
+    "no metadata": (
+        (8).to_bytes(8, "little") + b"{}      ",
+        ["not a packed model: __metadata__ None", "object of strings"],
+    ),
     "deep": ((2**20).to_bytes(8, "little") + b'{"a":' + b"[" * (2**20 - 5), ["header: ", "must be JSON"]),
     "zip": (b"PK\x03\x04" + b"\x00" * 60, ["not a packed model but a zip archive, as torch.save"]),
     "pickle": (pickle.dumps({"weights": [1, 2, 3]}).ljust(64), ["header length", "at most"]),

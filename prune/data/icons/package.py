@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ....formats.errors import one_line
 from ...errors import PruneError
 
 PACKAGE = "@iconify/json"
@@ -69,9 +70,7 @@ def _members(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, b
     except OSError as error:
         raise PruneError(f"icons {path}: cannot read: {error.strerror or error}") from error
     except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise PruneError(
-            f"icons {path}: must be a .tgz, a folder or a built .npz: {str(error).splitlines()[0]}"
-        ) from error
+        raise PruneError(f"icons {path}: must be a .tgz, a folder or a built .npz: {one_line(error)}") from error
 
 
 def _parse(path: Path, name: str, data: bytes) -> dict[str, Any]:
