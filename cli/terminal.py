@@ -26,7 +26,11 @@ class Terminal(Console):
             return
         with self.capture() as captured:
             self.print(what, style=style)
-        self.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+        try:
+            self.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+            self.file.flush()
+        except BrokenPipeError:
+            self.on_broken_pipe()
 
     def wider(self, width: int) -> Terminal:
         """The same terminal, taken to be so wide: it wraps what does not fit, where Rich would crop."""

@@ -48,7 +48,7 @@ def collect(layers: Sequence[LayerSparsity]) -> pd.DataFrame:
 def lacks(table: pd.DataFrame) -> list[str]:
     """What a table must have to be drawn, and has not."""
     problems = [f"row {row}: {lack}" for row, layer in enumerate(_layers(table), start=2) for lack in _lacks(layer)]
-    if not problems and not any(layer.prunable for layer in _layers(table)):
+    if not problems and not any(layer.kept_weights < layer.weights for layer in _layers(table)):
         return ["every layer is dense: nothing was pruned"]
     return problems
 
