@@ -222,7 +222,7 @@ def prune_network(
             **said,
             "classes": [{"index": index, "name": data.class_names[index]} for index in classes],
             "config": config.to_dict(),
-            "training": training.to_dict() | {"device_used": done.device},
+            "training": training.to_dict() | {"device_used": done.device, "threads_used": torch.get_num_threads()},
             "dtype": packing.dtype,
         },
         accuracy=_accuracy(done, data),

@@ -113,7 +113,7 @@ def prepare_torch(threads: int | None) -> None:
 def how_made() -> dict[str, Any]:
     """Command line and versions, for the files that say how something was made.
 
-    --resume and --overwrite are left out: a run that was interrupted writes the same bytes as one that was not.
+    --resume and --overwrite are left out: a packed file is the same whether its run was interrupted or not.
     """
     found = versions()
     for name in ("torch", "torchvision"):
@@ -132,7 +132,9 @@ def says_where_it_stands(checkpoint: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         kept = (
-            f"{checkpoint} holds the last whole epoch; --resume goes on" if checkpoint.exists() else "nothing is kept"
+            f"{checkpoint} holds the last whole epoch or pruning; --resume goes on"
+            if checkpoint.exists()
+            else "nothing is kept"
         )
         click.echo(f"\ncrispsim: interrupted; {kept}", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
