@@ -85,7 +85,8 @@ class PrunedRecord:
     """A pruned network and how it was made; everything JSON can hold.
 
     made : command, versions, model, data, classes, configuration, training. accuracy : by split, before and after.
-    history : a record an epoch. masks : bool arrays in the shapes of the weights, by layer.
+    history : a record an epoch. masks : bool arrays in the shapes of the weights, under the weights'
+    names in the state dict.
     """
 
     made: Mapping[str, Any]

@@ -46,10 +46,11 @@ def export_weights(file: Path, kind: str, out: Path, wanted: tuple[str, ...]) ->
     """Write a packed model's weights for cuSPARSE, scipy or torch.
 
     blocked-ell and scipy-bsr give an .npz of arrays `<layer>.<field>`, torch-bsr and torch-2:4 a .pt of `<layer>` to a
-    tensor, its real shape and its scales: these formats have whole blocks only, so S and K are padded with zeros.
-    Layers without blocks go along dense; one that --layer names in full is refused then. int8 weights are stored
-    values with their scales beside them. state-dict gives real weights for `load_state_dict(..., strict=False)`; the
-    file has no biases or BatchNorm.
+    tensor, its real shape and its scales. S and K are padded with zeros to whole blocks, for torch-2:4 to multiples of
+    32 and 64. Layers that the format cannot hold (without blocks; for torch-2:4, more than 2 in 4) go along dense; one
+    that --layer names in full is refused then. int8 weights are stored values with their scales beside them; torch-2:4
+    and state-dict have real weights. state-dict is for `load_state_dict(..., strict=False)`: a packed file has no
+    biases or BatchNorm.
     """
     if out.suffix != _SUFFIXES[kind]:
         raise BadInputError(f"--out {out}: {kind} is written as {_SUFFIXES[kind]}: must end in it")

@@ -81,6 +81,8 @@ def pretrain(
             raise BadInputError(f"--out {out}: is the --checkpoint to begin with; give another")
         if path.exists() and not resume and not overwrite:
             raise BadInputError(f"--out {out}: {path} is there; --resume goes on, --overwrite begins anew")
+    if resume and description.exists() and not out.exists():
+        raise BadInputError(f"--out {out}: {description} is there without it, so there is nothing to resume")
     main = main_process()
     if main and resume and not out.exists():
         say(f"note: --resume: there is no {out}; a new run begins", err=True)

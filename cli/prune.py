@@ -86,7 +86,9 @@ _TRAINING = (
 )
 @click.option("--schedule", type=click.Choice(["linear", "cubic"]), default="linear", show_default=True)
 @click.option("--sr-ste", type=float, default=0.0, show_default=True, metavar="LAMBDA", help="Decay of masked weights.")
-@click.option("--include", multiple=True, metavar="PATTERN", help="Prune layers of this name, exempt by rule or not.")
+@click.option(
+    "--include", multiple=True, metavar="PATTERN", help="Prune layers of this name, exempt by rule or not. Repeatable."
+)
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave layers of this name dense. Repeatable.")
 @click.option("--learning-rate", type=float, default=0.1, show_default=True, help="Initial; falls to 0 as a cosine.")
 @click.option("--momentum", type=float, default=0.9, show_default=True)
@@ -97,7 +99,9 @@ _TRAINING = (
     "--score-samples-per-class", type=int, metavar="N", help="Of these, how many are scored.  [default: all of them]"
 )
 @click.option("--label-smoothing", type=float, default=0.0, show_default=True, help="In training; scores do without.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of drawn classes, order and augmentation.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Of drawn classes, order, augmentation, a factory's weights."
+)
 @device_options
 @click.option(
     "--dtype",
@@ -114,7 +118,7 @@ _TRAINING = (
     help="Pack which inputs of each layer are zero for one test image, for dstc.",
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Where the files go.")
-@click.option("--resume", is_flag=True, help="Go on from the last whole epoch in DIR.")
+@click.option("--resume", is_flag=True, help="Go on from the last whole epoch or pruning in DIR.")
 @click.option("--overwrite", is_flag=True, help="Begin anew although DIR holds an earlier run.")
 @click.option("--json", "as_json", is_flag=True, help="Print report.json instead of tables.")
 @click.option("--quiet", is_flag=True, help="Print neither tables nor progress.")

@@ -208,7 +208,7 @@ class CrispPruner:
         return {name: pruned.mask for name, pruned in self.masks().items()}
 
     def masks(self) -> dict[str, PrunedLayer]:
-        """The masks of each prunable layer, by name, in order; all True before the first iteration."""
+        """The masks of each prunable layer, by name, in order; nothing pruned before the first iteration."""
         block = self.config.block
         return {
             layer.name: PrunedLayer(masks.nm, masks.pruned, masks.kept(block))

@@ -103,7 +103,8 @@ def personalise(
         What the model and its weights are, in words of the caller's (a factory and a file's hash, say): kept, and
         compared on resuming, since a checkpoint has no other trace of them.
     resume : bool
-        Go on from the folder's checkpoint; without one, begin. The result is bit-identical on the CPU.
+        Go on from the folder's checkpoint; without one, begin. With as many threads and
+        processes (others are refused) the result is bit-identical on the CPU.
     overwrite : bool
         Begin anew although there is a checkpoint; it stands until the first of this run takes its place.
     progress : callable, optional

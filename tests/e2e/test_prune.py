@@ -272,6 +272,8 @@ def test_pretraining_overwrites_nothing_unasked(tmp_path, capsys):
     (tmp_path / "u.json").write_text("precious")
     assert crispsim(begin) == 2
     assert "u.json is there" in capsys.readouterr().err
+    assert crispsim([*begin, "--resume"]) == 2
+    assert (tmp_path / "u.json").read_text() == "precious"
     (tmp_path / "u.json").unlink()
     assert crispsim(begin) == 0
     weights = (tmp_path / "u.pt").read_bytes()
