@@ -5,10 +5,10 @@ Between the pruner, which knows no files of ours, and the folder (`pruned_folder
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from ..prune.training import load_checkpoint_into as load_weights
 from ..prune.training.progress import Progress, ProgressCallback
 from .main_process import main_process
 from .pruned_folder import CHECKPOINT, LayerSparsity, PrunedRecord, clear_results
+from .run_folder import sha256_of
 
 Notice = Callable[[str], None]
 Building = Callable[[str, int, int], None]
@@ -44,6 +45,11 @@ class Start:
     checkpoint: Path | None = None
     data: str = "digits"
     seed: int = 0
+
+    @cached_property
+    def _checkpoint_hash(self) -> str:
+        assert self.checkpoint is not None  # asked for where there is one
+        return sha256_of(self.checkpoint)
 
     def load(self, building: Building | None = None) -> tuple[nn.Module, Splits]:
         """The model, with its weights, and the data.
@@ -65,14 +71,14 @@ class Start:
     def words(self) -> str:
         """What the weights to begin with are, as a checkpoint keeps it."""
         arguments = "".join(f" {key}={value!r}" for key, value in sorted(self.model_arguments.items()))
-        weights = f"drawn from seed {self.seed}" if self.checkpoint is None else f"sha256 {_hash_of(self.checkpoint)}"
+        weights = f"drawn from seed {self.seed}" if self.checkpoint is None else f"sha256 {self._checkpoint_hash}"
         return f"{self.model}{arguments}, {weights}"
 
     def record(self, data: Splits) -> dict[str, Any]:
         """For the files that say how something was made."""
         checkpoint = None
         if self.checkpoint is not None:
-            checkpoint = {"path": str(self.checkpoint), "sha256": _hash_of(self.checkpoint)}
+            checkpoint = {"path": str(self.checkpoint), "sha256": self._checkpoint_hash}
         return {
             "model": self.model,
             "model_arguments": {key: str(value) for key, value in self.model_arguments.items()},
@@ -233,11 +239,6 @@ def prune_network(
         seconds={"training": done.seconds, "this_process": time.monotonic() - started},
         notices=notices,
     )
-
-
-def _hash_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _accuracy(done: Personalised, data: Splits) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import numpy as np
 
 from ..formats import FormatError, PackedModel, parse_nm, write_model
 from ..sim import InputError, write_layers
-from ..sim.workload import layer_of_packed
+from .network_layers import layers_of_packed
 from .whole_files import check_folder, whole_folder
 
 CHECKPOINT = "checkpoint.pt"
@@ -172,7 +172,7 @@ def write_pruned(folder: Path, record: PrunedRecord) -> None:
             write_model(staging / "model.safetensors", record.model)
         except FormatError as error:
             raise InputError(f"{folder}: {error}") from error
-        write_layers(staging / "layers.csv", [layer_of_packed(layer) for layer in record.model.layers])
+        write_layers(staging / "layers.csv", layers_of_packed(record.model))
         masks = save({name: np.ascontiguousarray(mask) for name, mask in record.masks.items()})
         (staging / "masks.safetensors").write_bytes(masks)
         (staging / "report.json").write_text(json.dumps(report_of(record), indent=2) + "\n", encoding="utf-8")

@@ -223,9 +223,14 @@ def _table_of(table: EnergyTable | None) -> dict[str, Any]:
     return {"table": table.name} | asdict(table.technology) | {"figures": figures}
 
 
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _hash_of(path: Path) -> dict[str, str]:
     """The file's SHA-256; nothing for a pipe, which can be read only once."""
     if not path.is_file():
         return {}
-    with path.open("rb") as file:
-        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    return {"sha256": sha256_of(path)}

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from rich.table import Table
 
+from ..formats.errors import few
 from ..sim import LayerResult, Results, Total
 from ..sim.archs import BASELINE
 from ..sim.energy import PARTS
@@ -209,7 +210,7 @@ def _notes(results: Results) -> list[str]:
             reasons.setdefault(row.note, []).append(short_name(row.layer.name))
     for reason, names in reasons.items():
         effect = "without blocks" if reason == NO_BLOCKS else "dense by rule (--all-layers prunes them, too)"
-        notes.append(f"{effect}, {reason}: {_few(names)}")
+        notes.append(f"{effect}, {reason}: {few(names, 6)}")
     asked = {row.requested_sparsity for row in first if row.requested_sparsity is not None}
     if asked:
         realised = [100 * row.weight_sparsity for row in first if row.requested_sparsity is not None]
@@ -264,7 +265,3 @@ def _resident(results: Results) -> str:
                 f"{capacity:g} KiB, by up to {excess:,.0f} KiB"
             )
     return "SMEM-resident ideal (dram = none), every tensor is taken to lie in SMEM. " + "; ".join(said)
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")

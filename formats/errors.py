@@ -19,13 +19,13 @@ def one_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def few(names: Sequence[str]) -> str:
-    """The first five names, and how many more there are.
+def few(names: Sequence[str], most: int = 5) -> str:
+    """The first names, `most` of them, and how many more there are.
 
     >>> few("abcdefgh")
     'a, b, c, d, e and 3 more'
     """
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 class BadInputError(ValueError):

@@ -195,9 +195,7 @@ class Run:
 
     def _find_checkpoint(self, resume: bool, overwrite: bool) -> dict[str, Any] | None:
         # Rank 0 looks, so that all do the same even where folders are shared with a delay.
-        if not from_main(os.path.lexists(self.path)):
-            return None
-        if overwrite:
+        if not from_main(os.path.lexists(self.path)) or overwrite:
             return None
         if not resume:
             raise PruneError(f"checkpoint {self.path}: is there; resume it, remove it, or give another place")
