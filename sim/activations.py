@@ -17,8 +17,18 @@ import numpy.typing as npt
 from ..formats.jit import kernel
 from ..formats.rng import random_word, stream_key
 from ..formats.synthetic import nonzero_int8
-from .bitmaps import WORD, Bits, Counts, column_tile_counts, full_tile_counts, pack_channels, row_tile_counts
+from .bitmaps import (
+    WORD,
+    Bits,
+    Counts,
+    column_tile_counts,
+    full_tile_counts,
+    nonzeros_before,
+    pack_channels,
+    row_tile_counts,
+)
 from .control import STOP, Control
+from .input_pixels import InputPixels
 from .layer import Layer
 
 _ACTIVATIONS, _VALUES = 2, 5  # purposes, beside those of formats/synthetic.py (0, 1, 3) and sim/datapath (4)
@@ -91,6 +101,21 @@ class GroupActivations:
     activations: Activations
     group: int
 
+    @cached_property
+    def pixels(self) -> InputPixels:
+        """The pixels that its columns read."""
+        return InputPixels.of_layer(self.activations.layer)
+
+    def nonzeros_before(self) -> npt.NDArray[np.int64]:
+        """Nonzeros of the group's channels in the needed pixels before each, and in all: int64, (count + 1,).
+
+        Raises
+        ------
+        ValueError
+            The map was not kept.
+        """
+        return nonzeros_before(self._bits(), self.pixels, self.group * self.pixels.channels)
+
     def nonzeros(self) -> npt.NDArray[np.int64]:
         """Nonzero values at each position of K over all P columns, (K,), channel fastest."""
         layer = self.activations.layer
@@ -106,9 +131,7 @@ class GroupActivations:
         ValueError
             The map was not kept.
         """
-        if self.activations.bits is None:
-            raise ValueError(f"layer {self.activations.layer.name!r}: the input map was not kept")
-        return column_tile_counts(self.activations.layer, self.group, self.activations.bits, tile_columns)
+        return column_tile_counts(self.activations.layer, self.group, self._bits(), tile_columns)
 
     def int8_columns(self, columns: int) -> npt.NDArray[np.int8]:
         """The first columns of X as values: int8, (K, columns)."""
@@ -126,28 +149,80 @@ class GroupActivations:
                 lowered[a, b] = met.reshape(layer.p, channels)[:columns].T
         return lowered.reshape(layer.k, columns)
 
+    def _bits(self) -> Bits:
+        if self.activations.bits is None:
+            raise ValueError(f"layer {self.activations.layer.name!r}: the input map was not kept")
+        return self.activations.bits
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GivenColumns:
-    """A lowered input given as a whole: nonzero is bool, (K, P)."""
+    """A lowered input given as a whole.
+
+    Parameters
+    ----------
+    nonzero : bool, (K, P)
+    pixels : InputPixels, optional
+        What the columns read; by default a pixel each.
+    pixel_nonzeros : int64, (pixels.count,), optional
+        Nonzeros of the group's channels in each needed pixel; by default those of the columns, which
+        `nonzeros_before` has no use for where `pixels` are given.
+
+    Raises
+    ------
+    ValueError
+        `pixels` are those of another K or P.
+    """
 
     nonzero: npt.NDArray[np.bool_]
+    pixels: InputPixels = None  # pyright: ignore[reportAssignmentType] settled in __post_init__
+    pixel_nonzeros: npt.NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        k, columns = self.nonzero.shape
+        if self.pixels is None:
+            object.__setattr__(self, "pixels", InputPixels.of_columns(k, columns))
+            if self.pixel_nonzeros is None:
+                object.__setattr__(self, "pixel_nonzeros", np.count_nonzero(self.nonzero, axis=0))
+        _check_pixels(self.pixels, k, columns)
 
     def tile_counts(self, tile_columns: int) -> Counts:
         """Nonzeros of each tile of columns at each position of K: uint8, (ceil(P / tile_columns), K)."""
         return row_tile_counts(np.ascontiguousarray(self.nonzero.T), tile_columns)
 
+    def nonzeros_before(self) -> npt.NDArray[np.int64]:
+        """Nonzeros of the group's channels in the needed pixels before each, and in all: int64, (count + 1,).
+
+        Raises
+        ------
+        ValueError
+            Pixels were given without their nonzeros.
+        """
+        if self.pixel_nonzeros is None:
+            raise ValueError("the nonzeros of the pixels were not given")
+        return np.concatenate([[0], np.cumsum(self.pixel_nonzeros, dtype=np.int64)])
+
 
 @dataclass(frozen=True, kw_only=True)
 class NoZeros:
-    """A lowered input of K = k and P = columns without a single zero."""
+    """A lowered input of K = k and P = columns without a single zero; `pixels` as in `GivenColumns`."""
 
     k: int
     columns: int
+    pixels: InputPixels = None  # pyright: ignore[reportAssignmentType] settled in __post_init__
+
+    def __post_init__(self) -> None:
+        if self.pixels is None:
+            object.__setattr__(self, "pixels", InputPixels.of_columns(self.k, self.columns))
+        _check_pixels(self.pixels, self.k, self.columns)
 
     def tile_counts(self, tile_columns: int) -> Counts:
         """As every other lowered input's, full."""
         return full_tile_counts(self.columns, self.k, tile_columns)
+
+    def nonzeros_before(self) -> npt.NDArray[np.int64]:
+        """As every other lowered input's, all channels of every pixel."""
+        return np.arange(self.pixels.count + 1) * self.pixels.channels
 
 
 def draw_activations(
@@ -222,6 +297,11 @@ def given_activations(
         key=stream_key(seed, index, 0, _VALUES),
         given=values,
     )
+
+
+def _check_pixels(pixels: InputPixels, k: int, columns: int) -> None:
+    if (pixels.positions, pixels.columns) != (k, columns):
+        raise ValueError(f"pixels of K = {pixels.positions}, P = {pixels.columns}: must be {k}, {columns}")
 
 
 @kernel

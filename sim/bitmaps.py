@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..formats.jit import kernel
+from .input_pixels import InputPixels, is_needed
 from .layer import Layer
 
 Bits = npt.NDArray[np.uint64]
@@ -74,6 +75,26 @@ def column_tile_counts(layer: Layer, group: int, bits: Bits, tile_columns: int) 
     channels = layer.in_channels // layer.groups
     _count_columns(bits, rows, columns, layer.p, group * channels, channels, tile_columns, counts)
     return counts
+
+
+def nonzeros_before(bits: Bits, pixels: InputPixels, first_channel: int) -> npt.NDArray[np.int64]:
+    """Nonzeros of a convolution group's channels in the needed pixels (D2) before each of them, and in all.
+
+    Parameters
+    ----------
+    bits : uint64, (pixels, words)
+        As in `column_tile_counts`.
+    pixels : InputPixels
+    first_channel : int
+        The group's first.
+
+    Returns
+    -------
+    int64, (pixels.count + 1,)
+    """
+    before = np.zeros(pixels.count + 1, np.int64)
+    _add_pixels(bits, pixels.batch, pixels.rows, pixels.places, first_channel, pixels.channels, before)
+    return before
 
 
 def pack_channels(nonzero: npt.NDArray[np.bool_]) -> Bits:
@@ -143,6 +164,28 @@ def _count_columns(bits, rows, columns, p, first_channel, channels, tile_columns
                         _transpose(words)
                         for channel in range(real):
                             counts[tile, tap + start + channel] = _population(words[channel])
+
+
+@kernel
+def _add_pixels(bits, batch, rows, places, first_channel, channels, before):
+    """Count and add up for `nonzeros_before`; modifies before.
+
+    rows, places : Axis, of the input's rows and columns.
+    """
+    last = np.uint64(2**64 - 1) >> np.uint64(-channels % WORD)  # the channels of a pixel's last word
+    of_map = len(bits)
+    count, total = 0, 0
+    for sample in range(batch):
+        for row in range(rows.first, rows.stop, rows.step):
+            if is_needed(row, rows):
+                for place in range(places.first, places.stop, places.step):
+                    if is_needed(place, places):
+                        pixel = bits[((sample * rows.size + row) * places.size + place) % of_map]
+                        for start in range(0, channels, WORD):
+                            word = _channels_from(pixel, first_channel + start)
+                            total += np.int64(_population(word & last if start + WORD >= channels else word))
+                        count += 1
+                        before[count] = total
 
 
 @kernel

@@ -10,20 +10,22 @@ import numpy as np
 
 from .plan import QUEUE, SLOTS, Ints, Plan, SmallInts
 
-# Causes of a core-cycle, columns of State.core_cycles, in the order of M17.
-CAUSES = ("busy", "stall_rf", "idle", "stall_smem", "stall_drain", "stall_sync")
-BUSY_CYCLES, RF_CYCLES, IDLE_CYCLES, SMEM_CYCLES, DRAIN_CYCLES, SYNC_CYCLES = range(6)
+# Causes of a core-cycle, columns of State.core_cycles; M17 and D18 say which goes before which.
+CAUSES = ("busy", "stall_rf", "idle", "stall_smem", "stall_drain", "stall_sync", "stall_dram")
+BUSY_CYCLES, RF_CYCLES, IDLE_CYCLES, SMEM_CYCLES, DRAIN_CYCLES, SYNC_CYCLES, DRAM_CYCLES = range(7)
 
 # Columns of State.team: where a team stands in its program (the step it runs or will run next), and its clock.
 TILE, REP, WAVE, STEP, STATUS, PREV_END, END, MISSING = range(8)
 MOVED, WAITING, RUNNING, DONE = range(4)
 
 # Columns of State.stream: where its next item stands in its program, the item's number, the slots free, and its
-# place in the queue; then the number of the first step of that item's wave, and of the wave before it.
-S_TILE, S_REP, S_WAVE, S_STEP, ITEM, FREE, POSITION, FIRST_STEP, PREV_FIRST_STEP = range(9)
+# place in the queue; then the number of the first step of that item's wave, and of the wave before it; and how many
+# waves of its team passed by without an item.
+S_TILE, S_REP, S_WAVE, S_STEP, ITEM, FREE, POSITION, FIRST_STEP, PREV_FIRST_STEP, SKIPPED = range(10)
 
-# State.clock: byte positions of both ports, cycle after the last output byte, events handled, events added whole.
-READ_AT, WRITE_AT, OUTPUT_END, EVENTS, EVENTS_ADDED = range(5)
+# State.clock: byte positions of both ports, cycle after the last byte written, events handled, events added whole, and,
+# at the end, the cycles of the run.
+READ_AT, WRITE_AT, OUTPUT_END, EVENTS, EVENTS_ADDED, CYCLES = range(6)
 
 EMPTY = -1
 NO_QUEUE, ALL_QUEUES = -1, -2
@@ -59,7 +61,7 @@ class State(NamedTuple):
     buffer: Ints  # (n,): all of it; the arrays below are views
     team: Ints  # (teams, 8)
     need: Ints  # (teams, operands): number of the item needed next
-    stream: Ints  # (streams, 9)
+    stream: Ints  # (streams, 10)
     slot_item: Ints  # (streams, slots): number of the item it holds, EMPTY for none
     slot_ready: Ints  # (streams, slots): first cycle in which a step may use it
     slot_pending: Ints  # (streams, slots): teams that still need it
@@ -67,8 +69,8 @@ class State(NamedTuple):
     output_end: Ints  # (cores,): cycle after the core's last output byte so far
     head: Ints  # (queues,): the stream whose item is next, EMPTY when all is read
     turn: Ints  # (queues,): per priority, the queue at which the round robin's search starts
-    clock: Ints  # (5,)
-    core_cycles: Ints  # (cores, 6)
+    clock: Ints  # (6,)
+    core_cycles: Ints  # (cores, 7)
     stream_bytes: Ints  # (streams, 2): all, metadata
     written: Ints  # (1,)
 
@@ -117,7 +119,7 @@ def empty_state(plan: Plan, most_steps: int) -> State:
     shapes = {
         "team": (teams, 8),
         "need": plan.team_streams.shape,
-        "stream": (streams, 9),
+        "stream": (streams, 10),
         "slot_item": (streams, slots),
         "slot_ready": (streams, slots),
         "slot_pending": (streams, slots),
@@ -125,7 +127,7 @@ def empty_state(plan: Plan, most_steps: int) -> State:
         "output_end": (plan.cores,),
         "head": (queues,),
         "turn": (queues,),
-        "clock": (5,),
+        "clock": (6,),
         "core_cycles": (plan.cores, len(CAUSES)),
         "stream_bytes": (streams, 2),
         "written": (1,),

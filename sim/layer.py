@@ -7,12 +7,13 @@ M x 1 map with K input and N output channels, so its P is M and its S is N.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from ..formats.errors import PatternError
 from ..formats.pattern import Pattern
-from .errors import LayerError
+from .errors import InputError, LayerError
 
 LARGEST = 2**63 - 1
 
@@ -63,6 +64,8 @@ class Layer:
         Share of zeros in the input, from 0 to 1.
     tensor : str, optional
         Name of its weights in a packed file.
+    residual : str, optional
+        Name of the layer before it whose output, of the same shape, is added to its own (D15).
     file, line : str and int, optional
         The layer table and line it was read from; two layers that differ only here are equal.
 
@@ -95,6 +98,7 @@ class Layer:
     weight_sparsity: float | None = None
     activation_sparsity: float | None = None
     tensor: str | None = None
+    residual: str | None = None
     file: str | None = field(default=None, compare=False)
     line: int | None = field(default=None, compare=False)
 
@@ -157,6 +161,43 @@ class Layer:
         return self.groups == self.in_channels > 1
 
 
+def check_residuals(layers: Sequence[Layer]) -> None:
+    """Check the residual inputs of a network's layers, or of some of them.
+
+    Raises
+    ------
+    InputError
+        A layer's residual names itself, a layer after it, or one whose output is of another shape. Of what is not
+        among the layers nothing is known.
+    """
+    names = {layer.name for layer in layers}
+    before: dict[str, Layer] = {}
+    problems: list[str] = []
+    for layer in layers:
+        fault = residual_fault(layer, before) if layer.residual in names else ""
+        if fault:
+            problems.append(f"{layer.place}{LayerError(layer.name, 'residual', layer.residual, fault)}")
+        before[layer.name] = layer
+    if problems:
+        raise InputError(*problems)
+
+
+def residual_fault(layer: Layer, before: Mapping[str, Layer]) -> str:
+    """Which rule a layer's residual breaks; empty if none. `before` holds the layers before it, by name."""
+    if layer.residual is None:
+        return ""
+    if layer.residual not in before:
+        return "must name an earlier layer"
+    added = before[layer.residual]
+    own, its = ((one.out_channels, one.p, one.batch) for one in (layer, added))
+    return "" if own == its else f"must name a layer with the same output, {_output(layer)}; its is {_output(added)}"
+
+
+def _output(layer: Layer) -> str:
+    batch = f", batch {layer.batch}" if layer.batch > 1 else ""
+    return f"{layer.out_channels} x {layer.p}{batch}"
+
+
 def _dilated(kernel: int, dilation: int) -> int:
     return dilation * (kernel - 1) + 1
 
@@ -170,9 +211,9 @@ def _is_number(value: object) -> bool:
 
 
 def _check_words(layer: Layer) -> None:
-    for name in ("name", "tensor"):
+    for name in ("name", "tensor", "residual"):
         text = getattr(layer, name)
-        if text is None and name == "tensor":
+        if text is None and name != "name":
             continue
         if not isinstance(text, str) or not text or text != text.strip() or not text.isprintable():
             raise LayerError(layer.name, name, text, "must be printable text without surrounding spaces")

@@ -156,6 +156,7 @@ COLUMNS = (
     Column("Weight Sparsity", ("weight_sparsity",), _number),
     Column("Activation Sparsity", ("activation_sparsity",), _number),
     Column("Tensor", ("tensor",), str),
+    Column("Residual", ("residual",), str),
     Column("Kind", ("kind",), str.lower, kind="conv"),
 )
 

@@ -25,7 +25,7 @@ from typing import Any
 
 from .csv_dialect import SEPARATORS, Record, Sheet, read_sheet
 from .errors import InputError, LayerError
-from .layer import GEMM_FIELDS, Layer
+from .layer import GEMM_FIELDS, Layer, residual_fault
 from .layer_columns import COLUMNS, Column, Heading, Kind, Place, required, understand
 
 DEPTHWISE_MARK = "DP"
@@ -70,6 +70,9 @@ def read_layers(path: str | os.PathLike[str], *, notice: Callable[[str], None] |
     if not layers:
         raise InputError(f"{path}: no layers: each of the {len(titles)} rows holds a name only")
     unique, renamed = _with_unique_names(layers)
+    problems.extend(_residual_problems(layers, unique, heading))
+    if problems:
+        raise InputError(*problems)
     if notice:
         for line in _notices(sheet, heading, titles, renamed, unique):
             notice(f"{path}: {line}")
@@ -96,7 +99,8 @@ def write_layers(path: str | os.PathLike[str], layers: Sequence[Layer]) -> None:
     Raises
     ------
     InputError
-        No layers, a name that stands twice, or a file that cannot be written.
+        No layers, a name that stands twice, a residual that names no earlier layer with the same output, or a file that
+        cannot be written.
     """
     path = Path(path)
     if not layers:
@@ -104,6 +108,12 @@ def write_layers(path: str | os.PathLike[str], layers: Sequence[Layer]) -> None:
     name, times = Counter(layer.name for layer in layers).most_common(1)[0]
     if times > 1:
         raise InputError(f"{path}: {times} layers called {name!r}: names must be unique")
+    before: dict[str, Layer] = {}
+    for layer in layers:
+        fault = residual_fault(layer, before)
+        if fault:
+            raise InputError(f"{path}: {LayerError(layer.name, 'residual', layer.residual, fault)}")
+        before[layer.name] = layer
     columns = _columns_to_write(layers)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -194,6 +204,23 @@ def _with_unique_names(layers: list[Layer]) -> tuple[list[Layer], list[str]]:
             layer = dataclasses.replace(layer, name=name)
         unique.append(layer)
     return unique, renamed
+
+
+def _residual_problems(layers: list[Layer], unique: list[Layer], heading: Heading) -> Iterator[str]:
+    """What is wrong with residuals: each names a row by the name that it is given, which no two rows may have had."""
+    title = next((place.title for place in heading.places if place.column.fields == ("residual",)), None)
+    if title is None:
+        return
+    before: dict[str, Layer] = {}
+    times: Counter[str] = Counter()
+    for layer, named in zip(layers, unique, strict=True):
+        fault = residual_fault(named, before)
+        if layer.residual is not None and times[layer.residual] > 1:
+            fault = f"must name one row: {times[layer.residual]} earlier rows have this name"
+        if fault:
+            yield f"{layer.file}:{layer.line}: column {title!r}: value {layer.residual!r}: {fault}"
+        before[named.name] = named
+        times[layer.name] += 1
 
 
 def _notices(

@@ -7,6 +7,7 @@ default of its own, so that a number has one home.
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +20,12 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from .errors import InputError
 
 DEFAULT_PRESET = "edge"
+
+# The name of a DRAM that has none, or is not there.
+NO_DRAM = "none"
+
+# Fields that tell a machine from a preset: of more, only how many they are.
+_MOST_NAMED = 4
 
 # The alias that sets both ports of the SMEM.
 _BOTH_PORTS = "smem.bytes_per_cycle"
@@ -94,8 +101,32 @@ class Dstc(_Section, frozen=True):
     core_columns: int = _count("cores side by side along columns; 0 = as near to a square", "", least=0, most=64)
 
 
+class Dram(_Section, frozen=True):
+    """The memory behind the SMEM (docs/microarchitecture.md, section 8).
+
+    One channel, half duplex. Its bandwidth is the peak one, the same in every cycle: refresh, row misses and
+    turn-around are not modelled.
+    """
+
+    name: str = Field(
+        min_length=1, max_length=80, pattern=r"^[!-~]([ -~]*[!-~])?$", description="what outputs call it; none: no name"
+    )
+    bytes_per_cycle: int = _count(
+        "peak bandwidth, reads and writes together; 0 = none: every tensor lies in the SMEM", "B/cycle", least=0
+    )
+    latency_cycles: int = _count("from a burst's last byte on the channel to the SMEM's write port", "cycle")
+    burst_bytes: int = _count("the most that the channel moves at a time; a multiple of an output's bytes", "B")
+    pj_per_bit: float = Field(
+        ge=0,
+        le=1e6,
+        allow_inf_nan=False,
+        description="energy of a bit read or written, interface and array",
+        json_schema_extra={"unit": "pJ/bit"},
+    )
+
+
 class Machine(_Section, frozen=True):
-    """A machine: SMEM, register files, tensor cores (paper, section III-E).
+    """A machine: SMEM, register files, tensor cores (paper, section III-E), and the DRAM behind them, if any.
 
     Make one with `Machine.load`; two machines with equal fields are equal.
     """
@@ -112,6 +143,7 @@ class Machine(_Section, frozen=True):
     core: Core
     rf: RegisterFile
     dstc: Dstc
+    dram: Dram
 
     @model_validator(mode="after")
     def _tile_is_whole_chunks(self) -> Machine:
@@ -120,6 +152,32 @@ class Machine(_Section, frozen=True):
                 f"column_tile: value {self.column_tile}: must be a multiple of chunk_columns = {self.chunk_columns}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _burst_is_whole_outputs(self) -> Machine:
+        if self.has_dram and self.dram.burst_bytes % self.output_bytes:
+            raise ValueError(
+                f"dram.burst_bytes: value {self.dram.burst_bytes}: must be a multiple of an output's "
+                f"{self.output_bytes} bytes"
+            )
+        return self
+
+    @property
+    def has_dram(self) -> bool:
+        """Whether tensors start and end in a DRAM; if not, all of them are taken to lie in the SMEM."""
+        return self.dram.bytes_per_cycle > 0
+
+    @property
+    def dram_line(self) -> str:
+        """The DRAM in words: its name, peak bandwidth, latency and energy; `none` where there is none."""
+        if not self.has_dram:
+            return NO_DRAM
+        dram = self.dram
+        name = [dram.name] if dram.name != NO_DRAM else []
+        cycles = "1 cycle" if dram.latency_cycles == 1 else f"{dram.latency_cycles} cycles"
+        return ", ".join(
+            [*name, f"{dram.bytes_per_cycle} B/cycle peak", f"latency {cycles}", f"{dram.pj_per_bit:g} pJ/bit"]
+        )
 
     @property
     def dual_side(self) -> Dstc:
@@ -169,9 +227,9 @@ class Machine(_Section, frozen=True):
         *overrides: Overrides,
         origins: Sequence[str] = ("--set",),
     ) -> Machine:
-        """Read a preset (`edge`, `paper`) or a TOML file, and apply dotted overrides.
+        """Read a preset (such as `edge` or `edge-lpddr4`) or a TOML file, and apply dotted overrides.
 
-        A file needs to name only what differs from the default preset.
+        A preset or a file needs to name only what differs from the default preset.
 
         Parameters
         ----------
@@ -210,6 +268,24 @@ def preset_names() -> list[str]:
     return sorted(p.name.removesuffix(".toml") for p in _preset_folder().iterdir() if p.name.endswith(".toml"))
 
 
+def name_of(machine: Machine) -> str:
+    """The preset that a machine is, or the nearest one with what differs.
+
+    >>> name_of(Machine.load("edge-lpddr4", {"chunk_slots": 6}))
+    'edge-lpddr4 with chunk_slots = 6'
+    """
+    own = flatten(machine.model_dump())
+    presets = _presets()
+    unlike = {name: [key for key in own if own[key] != presets[name][key]] for name in presets}
+    nearest = min(unlike, key=lambda name: (len(unlike[name]), name != DEFAULT_PRESET))
+    changed = unlike[nearest]
+    if not changed:
+        return nearest
+    if len(changed) > _MOST_NAMED:
+        return f"{nearest} with {len(changed)} fields changed"
+    return f"{nearest} with {', '.join(f'{key} = {own[key]}' for key in changed)}"
+
+
 def describe(machine: Machine) -> list[tuple[str, object, str, str]]:
     """Every field as (dotted key, value, unit, meaning), in the order of declaration."""
     rows: list[tuple[str, object, str, str]] = []
@@ -219,6 +295,7 @@ def describe(machine: Machine) -> list[tuple[str, object, str, str]]:
         ("core.", machine.core),
         ("rf.", machine.rf),
         ("dstc.", machine.dstc),
+        ("dram.", machine.dram),
     ]:
         for name, info in type(section).model_fields.items():
             value = getattr(section, name)
@@ -321,6 +398,12 @@ def _preset_folder() -> Any:
     return resources.files(__package__ or "crispsim.sim") / "presets"
 
 
+@functools.cache
+def _presets() -> dict[str, dict[str, object]]:
+    """The fields of every preset, by dotted key."""
+    return {name: flatten(Machine.load(name).model_dump()) for name in preset_names()}
+
+
 def _read_preset(name: str) -> dict[str, Any]:
     if name not in preset_names():
         raise InputError(f"machine {name!r}: unknown; known presets are {', '.join(preset_names())}, or a .toml file")
@@ -344,7 +427,7 @@ def _build(fields: Mapping[str, object], origins: Mapping[str, str]) -> Machine:
 
 def _one_line(problem: Any, origins: Mapping[str, str]) -> str:
     key = ".".join(str(part) for part in problem["loc"])
-    rule = problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
+    rule = problem["msg"].removeprefix("Value error, ").replace("Input should", "must").replace("String should", "must")
     if not key:  # a rule over several fields names the one at fault itself
         return f"{origins[rule.partition(':')[0]]}: {rule}"
     return f"{origins[key]}: {key}: value {problem['input']!r}: {rule}"

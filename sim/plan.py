@@ -42,6 +42,19 @@ WAVE_FIELDS = 2
 FIRST_CORE, CORES, TEAM_TILE_LO, TEAM_TILE_HI = range(4)
 TEAM_FIELDS = 4
 
+# The two fill streams from DRAM; columns of Memory.item_pieces and Memory.step_pieces.
+INPUTS, WEIGHTS = range(2)
+
+# Columns of Memory.cells.
+PASS, INPUT_BASE, WEIGHT_BASE, INPUT_LATER, WEIGHT_LATER = range(5)
+CELL_FIELDS = 5
+
+# Columns of Fills.visits.
+NEED_CELL, SIZE_LO, PIECES = range(3)
+
+NO_PIECE = -1
+NEVER = 1 << 62  # a piece that is not needed any more: later than all
+
 # Columns of Plan.streams.
 QUEUE, SLOTS, PER_STEP, MEMBER, ITEM_COLUMN, STREAM_TILE_LO, STREAM_TILE_HI, LAG = range(8)
 STREAM_FIELDS = 8
@@ -74,6 +87,88 @@ class Ports:
             latency_cycles=machine.smem.latency_cycles,
             pipeline_cycles=machine.core.pipeline_cycles,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fills:
+    """What one stream brings from DRAM into the SMEM, piece by piece (D8).
+
+    visits : int64, (visits, 3)
+        Cell that needs it first, first row of `sizes`, number of pieces.
+    sizes : int64, (rows,)
+        Bytes of a piece; visits may share rows.
+    slots : int
+        Pieces the SMEM holds at a time.
+    prefetched : int
+        Pieces there from the start (D21).
+    """
+
+    visits: Ints
+    sizes: Ints
+    slots: int
+    prefetched: int = 0
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all pieces, those prefetched too."""
+        sums = np.concatenate([[0], np.cumsum(self.sizes)])
+        lo = self.visits[:, SIZE_LO]
+        return int((sums[lo + self.visits[:, PIECES]] - sums[lo]).sum())
+
+    @property
+    def prefetched_bytes(self) -> int:
+        """Bytes of the pieces there from the start."""
+        left, total = self.prefetched, 0
+        for _, lo, pieces in self.visits.tolist():
+            if left <= 0:
+                break
+            total += int(self.sizes[lo : lo + min(left, pieces)].sum())
+            left -= pieces
+        return total
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """The level behind the SMEM, and what moves between the two (section 8 of the law).
+
+    bytes_per_cycle, latency_cycles, burst_bytes : int
+        The channel's bandwidth, its latency, the longest burst.
+    blocking : str
+        The name of the blocking (D6).
+    fills : (Fills, Fills)
+        Inputs and weights.
+    cells : int64, (tiles, 5)
+        Beside each row of `Plan.tiles`: its pass (D7); the number of its input and of its weight piece, to which
+        `step_pieces` and `item_pieces` are added (-1: needs none); the lowest number that its team needs of each in
+        later rows (NEVER: none).
+    stream_fill : int64, (streams,)
+        The fill stream that a stream's items come from: INPUTS or WEIGHTS.
+    item_pieces, step_pieces : int64, (items, 2) and (waves, 2)
+        What is added to the number of a row's piece for this item of a stream, or this wave of a team.
+    writes_back : bool
+        Whether outputs leave for DRAM (False: they stay, D20).
+    residual : bool
+        Whether as many bytes are read for every output written back (D15).
+    output_bytes : int
+        Of one output.
+    nonzeros, values : int
+        Of the group's input, where outputs are written back compressed as it is (D14); values 0: as they are.
+    """
+
+    bytes_per_cycle: int
+    latency_cycles: int
+    burst_bytes: int
+    blocking: str
+    fills: tuple[Fills, Fills]
+    cells: Ints
+    stream_fill: Ints
+    item_pieces: Ints
+    step_pieces: Ints
+    writes_back: bool
+    residual: bool
+    output_bytes: int
+    nonzeros: int
+    values: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +205,8 @@ class Plan:
         Teams that need the item; its slot is freed when all of them are done.
     advance : int32, (waves, operands)
         By how many items of the operand's stream this wave moves on from the one before (1 unless it skips some).
+    memory : Memory or None
+        None: everything lies in the SMEM.
     """
 
     cores: int
@@ -126,6 +223,7 @@ class Plan:
     item_metadata_bytes: SmallInts
     item_sharers: SmallInts
     advance: SmallInts
+    memory: Memory | None = None
 
     @property
     def compute_bound_cycles(self) -> int:
@@ -160,7 +258,13 @@ class Plan:
         work += (self.tiles[:, WAVE_HI] - self.tiles[:, WAVE_LO]) * self.tiles[:, STEPS] * waits
         for _, _, lo, hi in self.teams.tolist():
             longest += float((repeats[lo:hi] * work[lo:hi]).sum())
-        if longest * max(ports.read_bytes_per_cycle, ports.write_bytes_per_cycle) >= 1 << 62:
+        widest = max(ports.read_bytes_per_cycle, ports.write_bytes_per_cycle)
+        if self.memory:
+            outputs = float((repeats * columns * self.drain_bytes.sum(axis=1)).sum())
+            moved = 3.0 * outputs + sum(fills.bytes for fills in self.memory.fills)
+            longest += moved * (2 + self.memory.latency_cycles)
+            widest = max(widest, self.memory.bytes_per_cycle)
+        if longest * widest >= 1 << 62:
             raise OverflowError(f"about {longest:.3g} cycles: too long for the engine's 64-bit byte positions")
 
     def _tile_columns(self) -> Ints:

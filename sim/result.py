@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .blocking import Residency
 from .energy import PARTS, Energy, EnergyModel, Memory, clock_notes, clock_warnings
 from .engine import Timing
 from .engine_state import CAUSES
 from .layer import Layer
-from .machine import Machine
-from .plan import Ints, Lowered
+from .machine import Machine, name_of
+from .plan import Ints, Lowered, Plan
 
 if TYPE_CHECKING:
     import pandas
 
-# Columns of results.csv, in order (interfaces.md); those of energy are absent from a run without an energy table.
+# Columns of results.csv, in order (interfaces.md): `columns_of` says which of them a run has.
 COLUMNS = (
     "layer", "arch", "mode", "mask", "nm", "block", "weight_sparsity", "activation_sparsity", "s", "k", "p", "groups",
     "macs_dense", "macs_effectual", "macs_issued", "cycles", "compute_bound_cycles", "smem_bound_cycles",
@@ -26,22 +27,37 @@ COLUMNS = (
     "stall_sync_core_cycles", "idle_core_cycles", "utilization", "smem_read_bytes", "smem_write_bytes", "weight_bytes",
     "metadata_bytes", "activation_bytes", "rf_read_bytes", "rf_write_bytes", "energy_uj", "mac_uj", "select_uj",
     "rf_uj", "accumulator_uj", "smem_uj", "metadata_uj", "leakage_uj", "latency_us", "edp_uj_us", "speedup",
-    "energy_gain",
+    "energy_gain", "dram_read_bytes", "dram_write_bytes", "dram_bound_cycles", "stall_dram_core_cycles", "dram_uj",
     # Beyond those of interfaces.md:
     "accumulator_read_bytes", "accumulator_write_bytes", "mux_selections", "mux2_selections", "popcount_adders",
     "crossbar_bits", "tops_per_watt_dense", "tops_per_watt_effectual", "sram_origin", "column_tile",
-    "requested_sparsity", "note", "calls", "smem_needed_bytes", "smem_excess_bytes",
+    "requested_sparsity", "note", "calls", "smem_needed_bytes", "smem_excess_bytes", "smem_resident_ideal",
+    "dram_weight_bytes", "dram_input_bytes", "dram_residual_bytes", "writeback_bytes", "blocking",
+    "input_kept", "output_kept", "prefetched_bytes",
 )  # fmt: skip
+# Only of machines with a DRAM, and only of those without.
+DRAM_COLUMNS = (
+    "dram_read_bytes", "dram_write_bytes", "dram_bound_cycles", "stall_dram_core_cycles", "dram_uj",
+    "dram_weight_bytes", "dram_input_bytes", "dram_residual_bytes", "writeback_bytes", "blocking",
+)  # fmt: skip
+RESIDENT_COLUMNS = ("smem_resident_ideal",)
+# Only of runs with fusion; and what of a total they show without it, too.
+FUSION_COLUMNS = ("input_kept", "output_kept", "prefetched_bytes")
+UNFUSED = ("cycles", "dram_read_bytes", "dram_write_bytes", "energy_uj")
 ENERGY_COLUMNS = (
     "energy_uj", *(f"{part}_uj" for part in PARTS), "edp_uj_us", "energy_gain", "tops_per_watt_dense",
     "tops_per_watt_effectual", "sram_origin",
 )  # fmt: skip
+
+_RESIDENT = "SMEM-resident ideal: every tensor is taken to lie in SMEM"
+_BEHIND_SMEM = "tensors start and end in DRAM; the SMEM holds what its capacity allows"
 
 # The causes of a core-cycle with the names of their columns, in the order tables show them.
 CAUSE_COLUMNS = {
     "busy": "busy_core_cycles",
     "stall_drain": "stall_drain_core_cycles",
     "stall_smem": "stall_smem_core_cycles",
+    "stall_dram": "stall_dram_core_cycles",
     "stall_rf": "stall_rf_core_cycles",
     "stall_sync": "stall_sync_core_cycles",
     "idle": "idle_core_cycles",
@@ -53,7 +69,8 @@ class GroupResult:
     """What one architecture measured of one convolution group, or the sum over several.
 
     Counts are in bytes, cycles and operations as docs/microarchitecture.md section 5 defines them; `core_cycles` is
-    int64, (cores, 6), by cause in the order of `engine_state.CAUSES`.
+    int64, (cores, causes), by cause in the order of `engine_state.CAUSES`. What DRAM moved (section 8) is 0, and
+    `blocking` empty, on a machine without one.
     """
 
     mode: str
@@ -79,6 +96,15 @@ class GroupResult:
     resident_bytes: int
     events: int
     events_represented: int
+    dram_read_bytes: int = 0
+    dram_write_bytes: int = 0
+    dram_weight_bytes: int = 0
+    dram_input_bytes: int = 0
+    dram_residual_bytes: int = 0
+    writeback_bytes: int = 0
+    dram_bound_cycles: int = 0
+    prefetched_bytes: int = 0
+    blocking: str = ""
 
     @classmethod
     def of(cls, lowered: Lowered, timing: Timing) -> GroupResult:
@@ -86,7 +112,8 @@ class GroupResult:
         plan = lowered.plan
         read, metadata = timing.stream_bytes, timing.stream_metadata_bytes
         weights, activations = list(lowered.weight_streams), list(lowered.activation_streams)
-        read_bytes = int(read.sum())
+        behind = _moved(plan, timing)
+        read_bytes = int(read.sum()) + behind.get("writeback_bytes", 0)
         bounds = (
             -(-read_bytes // plan.ports.read_bytes_per_cycle),
             -(-timing.smem_write_bytes // plan.ports.write_bytes_per_cycle),
@@ -99,7 +126,7 @@ class GroupResult:
             smem_bound_cycles=max(bounds),
             core_cycles=timing.core_cycles,
             smem_read_bytes=read_bytes,
-            smem_write_bytes=timing.smem_write_bytes,
+            smem_write_bytes=timing.smem_write_bytes + behind.get("prefetched_bytes", 0),
             weight_bytes=int(read[weights].sum() - metadata[weights].sum()),
             metadata_bytes=int(metadata.sum()),
             activation_bytes=int(read[activations].sum() - metadata[activations].sum()),
@@ -115,26 +142,48 @@ class GroupResult:
             resident_bytes=lowered.resident_bytes,
             events=timing.events,
             events_represented=timing.events_represented,
+            blocking=plan.memory.blocking if plan.memory else "",
+            **behind,
         )
 
     @classmethod
     def sum(cls, parts: Iterable[tuple[GroupResult, int]]) -> GroupResult:
         """Add groups that run one after another, each a number of times.
 
-        The mode is that of all, or `mixed` where groups ran differently; the column tile is the narrowest.
+        Mode and blocking are those of all, or `mixed` where groups ran differently; the column tile is the narrowest.
         """
         parts = list(parts)
         totals: dict[str, Any] = {}
         for field in fields(cls):
             values = [(getattr(part, field.name), times) for part, times in parts]
-            if field.name == "mode":
-                modes = {value for value, _ in values}
-                totals["mode"] = modes.pop() if len(modes) == 1 else "mixed"
+            if field.name in ("mode", "blocking"):
+                names = {value for value, _ in values}
+                totals[field.name] = names.pop() if len(names) == 1 else "mixed"
             elif field.name == "column_tile":
                 totals["column_tile"] = min(value for value, _ in values)
             else:
                 totals[field.name] = sum(value * times for value, times in values)
         return cls(**totals)
+
+
+def _moved(plan: Plan, timing: Timing) -> dict[str, int]:
+    """What moved between DRAM and SMEM, by the names of `GroupResult`; nothing without a DRAM (D19)."""
+    if plan.memory is None or timing.memory is None:
+        return {}
+    inputs, weights = plan.memory.fills
+    read = inputs.bytes + weights.bytes + timing.memory.residual_bytes
+    prefetched = inputs.prefetched_bytes + weights.prefetched_bytes
+    moved = read - prefetched + timing.memory.sent_bytes
+    return {
+        "dram_read_bytes": read,
+        "dram_write_bytes": timing.memory.sent_bytes,
+        "dram_weight_bytes": weights.bytes,
+        "dram_input_bytes": inputs.bytes,
+        "dram_residual_bytes": timing.memory.residual_bytes,
+        "writeback_bytes": timing.memory.writeback_bytes,
+        "dram_bound_cycles": -(-moved // plan.memory.bytes_per_cycle),
+        "prefetched_bytes": prefetched,
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +204,7 @@ class LayerResult:
 
     nm, block : what the weights look like ("dense" and "none" without). macs_effectual : multiplications with both
     operands nonzero. input_bytes : the input map as it lies in the SMEM. baseline_cycles : the dense machine's cycles.
-    energy : None without an energy table.
+    energy : None without an energy table. fused : where its tensors were; None in a run without fusion.
     """
 
     layer: Layer
@@ -173,6 +222,7 @@ class LayerResult:
     input_bytes: int
     baseline_cycles: int
     energy: LayerEnergy | None
+    fused: Residency | None = None
 
     @property
     def cycles(self) -> int:
@@ -190,12 +240,27 @@ class LayerResult:
         return dict(zip(CAUSES, map(int, self.group.core_cycles.sum(axis=0)), strict=True))
 
     @property
+    def output_bytes(self) -> int:
+        """Bytes of the results of all groups."""
+        return self.layer.groups * self.layer.s * self.layer.p * self.machine.output_bytes
+
+    @property
     def smem_needed_bytes(self) -> int:
         """Bytes of input map, stored weights and results: what "everything is resident in SMEM" takes."""
-        return self.input_bytes + self.group.resident_bytes + self.group.smem_write_bytes
+        return self.input_bytes + self.group.resident_bytes + self.output_bytes
+
+    @property
+    def smem_excess_bytes(self) -> int:
+        """Bytes of them beyond the SMEM's capacity; 0 if they fit."""
+        return max(0, self.smem_needed_bytes - self.machine.smem.capacity_bytes)
+
+    @property
+    def smem_resident_ideal(self) -> bool:
+        """Whether the result takes an SMEM larger than the machine's: no DRAM, and tensors beyond the capacity."""
+        return not self.machine.has_dram and self.smem_excess_bytes > 0
 
     def row(self) -> dict[str, object]:
-        """The row of results.csv, columns in the order of `COLUMNS`."""
+        """The row of results.csv, columns in the order of `COLUMNS`; only those that its machine has."""
         layer, group, machine = self.layer, self.group, self.machine
         values: dict[str, object] = {
             "layer": layer.name,
@@ -218,7 +283,8 @@ class LayerResult:
             "note": self.note,
             "calls": layer.calls,
             "smem_needed_bytes": self.smem_needed_bytes,
-            "smem_excess_bytes": max(0, self.smem_needed_bytes - machine.smem.capacity_bytes),
+            "smem_excess_bytes": self.smem_excess_bytes,
+            "smem_resident_ideal": "yes" if self.smem_resident_ideal else "no",
         }
         for cause, cycles in self.core_cycles_by_cause.items():
             values[CAUSE_COLUMNS[cause]] = cycles
@@ -229,13 +295,49 @@ class LayerResult:
                 "sram_origin": self.energy.sram_origin,
             }
             values |= _energy_ratios(self.energy.own, self.energy.baseline, layer.macs, self.macs_effectual)
-        shown = columns_of(with_energy=self.energy is not None)
+        if self.fused:
+            kept = self.fused.kept_input_bytes, self.fused.kept_output_bytes
+            values["input_kept"], values["output_kept"] = ("no" if size is None else "yes" for size in kept)
+        shown = columns_of(
+            with_energy=self.energy is not None,
+            with_dram=machine.has_dram,
+            with_resident=not machine.has_dram,
+            with_fusion=self.fused is not None,
+        )
         return {column: values[column] if column in values else getattr(group, column) for column in shown}
 
 
-def columns_of(*, with_energy: bool) -> Sequence[str]:
-    """The columns of results.csv, in order."""
-    return COLUMNS if with_energy else [column for column in COLUMNS if column not in ENERGY_COLUMNS]
+def columns_of(
+    *, with_energy: bool, with_dram: bool = False, with_resident: bool = True, with_fusion: bool = False
+) -> Sequence[str]:
+    """The columns of results.csv, in order.
+
+    Parameters
+    ----------
+    with_energy : bool
+        Whether there is an energy table.
+    with_dram, with_resident : bool
+        Whether some machine has a DRAM, and whether some has none.
+    with_fusion : bool
+        Whether layers leave tensors to each other.
+    """
+    absent = (
+        *(() if with_energy else ENERGY_COLUMNS),
+        *(() if with_dram else DRAM_COLUMNS),
+        *(() if with_resident else RESIDENT_COLUMNS),
+        *(() if with_fusion else FUSION_COLUMNS),
+    )
+    return [column for column in COLUMNS if column not in absent]
+
+
+def causes_of(*, with_dram: bool) -> Sequence[str]:
+    """The causes of core-cycles that a table shows, in its order: stall_dram only where a machine has a DRAM."""
+    return [cause for cause, column in CAUSE_COLUMNS.items() if with_dram or column not in DRAM_COLUMNS]
+
+
+def parts_of(*, with_dram: bool) -> Sequence[str]:
+    """The parts of energy that a table shows, in its order: dram only where a machine has one."""
+    return [part for part in PARTS if with_dram or f"{part}_uj" not in DRAM_COLUMNS]
 
 
 def _energy_ratios(own: Energy, baseline: Energy, macs_dense: int, macs_effectual: int) -> dict[str, float]:
@@ -252,7 +354,8 @@ class Total:
     """A network on one architecture: sums over its layers, each as often as it is called, then ratios of sums.
 
     energy : its parts, in uJ; energy_ratios : gain over dense and TOPS/W by column name; both None without an energy
-    table. The energy-delay product is that of the two sums.
+    table. The energy-delay product is that of the two sums. What DRAM moved is 0 on a machine without one. unfused :
+    the same without fusion, in a run with it.
     """
 
     arch: str
@@ -273,8 +376,17 @@ class Total:
     activation_bytes: int
     layers_beyond_smem: int
     largest_smem_excess_bytes: int
+    has_dram: bool
+    dram_read_bytes: int
+    dram_write_bytes: int
+    dram_weight_bytes: int
+    dram_input_bytes: int
+    dram_residual_bytes: int
+    writeback_bytes: int
+    dram_bound_cycles: int
     energy: Energy | None
     energy_ratios: dict[str, float] | None
+    unfused: Total | None = None
 
     @property
     def energy_values(self) -> dict[str, float]:
@@ -285,21 +397,32 @@ class Total:
         return self.energy.parts | self.energy_ratios | {"energy_uj": total, "edp_uj_us": total * self.latency_us}
 
     def record(self) -> dict[str, object]:
-        """As summary.json has it."""
-        own = ("energy", "energy_ratios")
-        values: dict[str, object] = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in own}
-        return values | {column: self.energy_values[column] for column in COLUMNS if column in self.energy_values}
+        """As summary.json has it: nothing of a DRAM where there is none."""
+        own = ("energy", "energy_ratios", "has_dram", "unfused")
+        absent = () if self.has_dram else DRAM_COLUMNS
+        values: dict[str, object] = {
+            f.name: getattr(self, f.name) for f in fields(self) if f.name not in (*own, *absent)
+        }
+        values["core_cycles"] = {
+            cause: cycles for cause, cycles in self.core_cycles.items() if CAUSE_COLUMNS[cause] not in absent
+        }
+        energies = self.energy_values
+        values |= {column: energies[column] for column in COLUMNS if column in energies and column not in absent}
+        without = self.unfused.record() if self.unfused else {}
+        return values | {f"unfused_{name}": without[name] for name in UNFUSED if name in without}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Results:
     """All layers on all architectures, layer by layer in the order of the network.
 
-    energy_models : what an architecture's counts cost, by its name; empty without an energy table.
+    energy_models : what an architecture's counts cost, by its name; empty without an energy table. unfused : the same
+    network without fusion; None in a run without it.
     """
 
     rows: tuple[LayerResult, ...]
     energy_models: Mapping[str, EnergyModel]
+    unfused: Results | None = None
 
     def __repr__(self) -> str:
         return f"Results({len(self.of(self.archs[0]))} layers on {', '.join(self.archs)})"
@@ -330,7 +453,7 @@ class Results:
 
         cycles, machine = add("cycles"), rows[0].machine
         causes = np.sum([row.group.core_cycles.sum(axis=0) * row.layer.calls for row in rows], axis=0)
-        excess = [max(0, row.smem_needed_bytes - machine.smem.capacity_bytes) for row in rows]
+        excess = [row.smem_excess_bytes for row in rows]
         macs_dense = sum(row.layer.macs * row.layer.calls for row in rows)
         macs_effectual = sum(row.macs_effectual * row.layer.calls for row in rows)
         energies = [(row.energy, row.layer.calls) for row in rows if row.energy]
@@ -358,20 +481,80 @@ class Results:
             activation_bytes=add("activation_bytes"),
             layers_beyond_smem=sum(value > 0 for value in excess),
             largest_smem_excess_bytes=max(excess),
+            has_dram=machine.has_dram,
+            dram_read_bytes=add("dram_read_bytes"),
+            dram_write_bytes=add("dram_write_bytes"),
+            dram_weight_bytes=add("dram_weight_bytes"),
+            dram_input_bytes=add("dram_input_bytes"),
+            dram_residual_bytes=add("dram_residual_bytes"),
+            writeback_bytes=add("writeback_bytes"),
+            dram_bound_cycles=add("dram_bound_cycles"),
             energy=own,
             energy_ratios=ratios,
+            unfused=self.unfused.total(arch) if self.unfused else None,
         )
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """The rows of results.csv as a pandas DataFrame."""
+        """The rows of results.csv as a pandas DataFrame.
+
+        Where only some machines have a DRAM, what the others lack is "" in a column of text, else NA.
+        """
         import pandas
 
-        return pandas.DataFrame([row.row() for row in self.rows], columns=list(self.columns))
+        records = [row.row() for row in self.rows]
+        table = pandas.DataFrame(records, columns=list(self.columns))
+        for column in self.columns:
+            values = [record[column] for record in records if column in record]
+            if len(values) < len(records) and isinstance(values[0], str):
+                table[column] = [record.get(column, "") for record in records]
+            elif len(values) < len(records) and isinstance(values[0], int):  # else numpy makes them real numbers
+                table[column] = pandas.array([record.get(column) for record in records], dtype="Int64")
+        return table
 
     @property
     def columns(self) -> Sequence[str]:
-        """The columns of results.csv: those of energy only with an energy table."""
-        return columns_of(with_energy=bool(self.energy_models))
+        """The columns of results.csv: those of energy and of DRAM only where there is such."""
+        return columns_of(
+            with_energy=bool(self.energy_models),
+            with_dram=self.with_dram,
+            with_resident=not all(row.machine.has_dram for row in self.rows),
+            with_fusion=self.fused,
+        )
+
+    @property
+    def fused(self) -> bool:
+        """Whether layers left tensors to each other."""
+        return self.unfused is not None
+
+    @property
+    def with_dram(self) -> bool:
+        """Whether some machine has a DRAM."""
+        return any(row.machine.has_dram for row in self.rows)
+
+    @property
+    def machines(self) -> dict[str, Machine]:
+        """The architectures' machines, by name."""
+        return {arch: self.of(arch)[0].machine for arch in self.archs}
+
+    def machine_words(self) -> dict[str, str]:
+        """What must be known of the machines to read any number, as summary.json has it.
+
+        machine : the preset, or the nearest with what differs. dram : name, peak bandwidth, latency and energy, or
+        none. memory : whether results are the SMEM-resident ideal. Each names architectures that are not all alike.
+        """
+        return {
+            "machine": self._by_arch(name_of),
+            "dram": self._by_arch(lambda machine: machine.dram_line),
+            "memory": self._by_arch(lambda machine: _BEHIND_SMEM if machine.has_dram else _RESIDENT),
+        }
+
+    def _by_arch(self, words: Callable[[Machine], str]) -> str:
+        said: dict[str, list[str]] = {}
+        for arch, machine in self.machines.items():
+            said.setdefault(words(machine), []).append(arch)
+        if len(said) == 1:
+            return next(iter(said))
+        return "; ".join(f"{', '.join(archs)}: {line}" for line, archs in said.items())
 
     def warnings(self) -> list[str]:
         """Arrays that cannot make their machine's clock, a line each."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,10 +14,12 @@ from .activations import Activations, GroupActivations, NoZeros
 from .arch_spec import ArchSpec
 from .archs import ARCHITECTURES, BASELINE, Architecture
 from .archs.base import LoweredInput, Masks, Setup
+from .blocking import ALL_IN_DRAM, Residency
 from .control import Control
 from .energy import DEFAULT_TABLE, EnergyModel, EnergyTable, load_table
 from .engine import run
 from .errors import InputError
+from .fusion import Fusion, Target, check_drams, check_fits, in_layer, plan_fusion, residency_of, targets_of
 from .layer import Layer
 from .machine import Machine
 from .plan import Lowered
@@ -56,6 +58,7 @@ def simulate(
     seed: int = 0,
     all_layers: bool = False,
     energy: str | Path | EnergyTable | None = DEFAULT_TABLE,
+    fuse: bool = False,
     functional: bool = False,
     jobs: int = 1,
     skip_repetitions: bool = True,
@@ -85,11 +88,16 @@ def simulate(
     energy : str, Path, EnergyTable or None
         The energy table, one for all architectures: a shipped one's name or a .toml file; None leaves energy out, and
         takes machines whose memories no source knows.
+    fuse : bool
+        Whether outputs that the next layer reads stay in the SMEM where that moves fewer bytes, and weights of the next
+        layer come in the end of the one before (docs/microarchitecture.md, section 9); for machines with a DRAM. The
+        network is simulated without fusion as well (`Results.unfused`), which takes up to as long again, and one layer
+        is simulated at a time.
     functional : bool
         Whether to move int8 values along every architecture's datapath, too, in the order of the very plans that
         cycles are counted on, and to compare the results with an integer product (`verify_group`).
     jobs : int
-        Layers simulated at a time; the kernels release the GIL.
+        Layers simulated at a time (not with fuse); the kernels release the GIL.
     skip_repetitions : bool
         As in `engine.run`; the result is the same either way.
     progress : callable, optional
@@ -104,7 +112,8 @@ def simulate(
     Raises
     ------
     InputError
-        Something given is wrong; nothing has been simulated then.
+        Something given is wrong; nothing has been simulated then, but where only a layer's plan shows that it cannot
+        be simulated.
     Interrupted
         `control.stop()` was called.
     DatapathError
@@ -133,18 +142,28 @@ def simulate(
         for task in tasks:
             check_input_size(task.layer)
     control = control or Control()
-    models = {} if energy is None else _energy_models(tasks[0].specs, load_table(energy))
+    specs = tasks[0].specs
+    models = {} if energy is None else _energy_models(specs, load_table(energy))
+    fusion = None
+    if fuse:
+        check_drams(specs)
+        fusion, jobs = plan_fusion(tasks, control), 1
+    else:
+        check_fits(tasks, control)
     work = partial(
         _simulate_layer,
+        fusion=fusion,
         models=models,
         functional=functional,
         skip_repetitions=skip_repetitions,
         observer=observer,
         control=control,
     )
-    rows = [row for result in run_tasks(work, tasks, jobs, progress, control) for row in result]
-    own = {spec.name: models[spec.machine, spec.architecture] for spec in tasks[0].specs} if models else {}
-    return Results(tuple(rows), own)
+    found = list(run_tasks(work, tasks, jobs, progress, control))
+    own = {spec.name: models[spec.machine, spec.architecture] for spec in specs} if models else {}
+    # As asked for, and, with fuse, without.
+    as_asked, *plain = (Results(tuple(row for layer in found for row in layer[way]), own) for way in range(1 + fuse))
+    return replace(as_asked, unfused=plain[0]) if plain else as_asked
 
 
 def run_group(
@@ -154,12 +173,13 @@ def run_group(
     columns: int,
     activations: LoweredInput | None = None,
     *,
+    residency: Residency = ALL_IN_DRAM,
     control: Control | None = None,
     skip_repetitions: bool = True,
 ) -> GroupResult:
-    """Run one convolution group of P = columns on one architecture; None is an input without zeros."""
+    """Run one convolution group of P = columns on one architecture; None is a matrix product's without zeros."""
     setup = architecture.setup(machine, weights, activations or NoZeros(k=weights.shape[1], columns=columns))
-    return _run_setup(setup, machine, weights.shape[0], columns, control, skip_repetitions)
+    return _run_setup(setup, machine, weights.shape[0], columns, residency, control, skip_repetitions)[0]
 
 
 # What an energy model is of.
@@ -200,81 +220,127 @@ class _Tally:
         return self._last.pattern
 
 
-class _Runner:
-    """Runs the groups of one layer; equal set-ups on equal machines once, unless zeros of the input tell them apart."""
+class _Groups:
+    """Runs a layer's groups; equal set-ups of architectures that no zeros of the input tell apart once."""
 
     def __init__(self, layer: Layer, skip_repetitions: bool, control: Control) -> None:
         self._layer, self._skip_repetitions, self._control = layer, skip_repetitions, control
-        self._known: dict[tuple[Machine, Setup], GroupResult] = {}
+        self._known: dict[tuple[Machine, Setup, Residency], tuple[GroupResult, int]] = {}
 
-    def run(
-        self, architecture: Architecture, machine: Machine, weights: Weights, inputs: Sequence[GroupActivations]
-    ) -> list[tuple[GroupResult, int]]:
-        """Run the groups of these inputs, which have the same weights: (result, how many groups have it)."""
-        if not architecture.reads_activation_bitmaps:
-            return [(self._run_once(architecture.setup(machine, weights, inputs[0]), machine), len(inputs))]
-        return [(self._run(architecture.setup(machine, weights, own), machine), 1) for own in inputs]
+    def run(self, target: Target, setup: Setup, residency: Residency) -> tuple[GroupResult, int]:
+        """A group's result, and what its channel had to spare after its last step, in bytes."""
+        key = target.machine, setup, residency
+        found = self._known.get(key)
+        if found is None:
+            size = self._layer.s, self._layer.p
+            found = _run_setup(setup, target.machine, *size, residency, self._control, self._skip_repetitions)
+            if not target.architecture.reads_activation_bitmaps:
+                self._known[key] = found
+        return found
 
-    def _run_once(self, setup: Setup, machine: Machine) -> GroupResult:
-        if (machine, setup) not in self._known:
-            self._known[machine, setup] = self._run(setup, machine)
-        return self._known[machine, setup]
 
-    def _run(self, setup: Setup, machine: Machine) -> GroupResult:
-        return _run_setup(setup, machine, self._layer.s, self._layer.p, self._control, self._skip_repetitions)
+class _LayerRun:
+    """A layer on one target, group after group, once for each way that its tensors may lie (`ways`)."""
+
+    def __init__(self, target: Target, ways: Sequence[Residency], groups: _Groups) -> None:
+        self.ways, self.spare_bytes = ways, 0
+        self._target, self._next, self._groups = target, ways, groups
+        self._parts: list[list[tuple[GroupResult, int]]] = [[] for _ in ways]
+
+    def add(self, weights: Weights, inputs: Sequence[GroupActivations]) -> None:
+        """Run the groups of these inputs, which have the same weights."""
+        architecture = self._target.architecture
+        while inputs:
+            # Only the first group's weights can have come in the end of the layer before.
+            first = any(residency.prefetch_bytes for residency in self._next)
+            count = 1 if first or architecture.reads_activation_bitmaps else len(inputs)
+            setup = architecture.setup(self._target.machine, weights, inputs[0])
+            found = {way: self._groups.run(self._target, setup, way) for way in dict.fromkeys(self._next)}
+            for way, parts in zip(self._next, self._parts, strict=True):
+                parts.append((found[way][0], count))
+            self.spare_bytes = found[self._next[0]][1]
+            self._next = [replace(way, prefetch_bytes=0) for way in self._next]
+            inputs = inputs[count:]
+
+    def results(self) -> list[GroupResult]:
+        """All groups together, for each way."""
+        return [GroupResult.sum(parts) for parts in self._parts]
+
+    @property
+    def first_cycles(self) -> int:
+        """Cycles of the first group, the first way."""
+        return self._parts[0][0][0].cycles
 
 
 def _simulate_layer(
     task: Task,
     *,
+    fusion: Fusion | None,
     models: Mapping[_ModelKey, EnergyModel],
     functional: bool,
     skip_repetitions: bool,
     observer: Callable[[GroupRun], None] | None,
     control: Control,
-) -> list[LayerResult]:
+) -> list[list[LayerResult]]:
+    """A layer on every architecture, as asked for; and then, with fusion, without it."""
     layer, specs, activations = task.layer, task.specs, task.activations(control)
-    runner = _Runner(layer, skip_repetitions, control)
-    parts: dict[int, list[tuple[GroupResult, int]]] = {index: [] for index in range(len(specs))}
-    baseline: dict[Machine, list[tuple[GroupResult, int]]] = {spec.machine: [] for spec in specs}
+    named, groups = targets_of(specs), _Groups(layer, skip_repetitions, control)
+    runs: dict[Target, _LayerRun] = {}
+    for target in named:
+        ways = [residency_of(layer, target.machine)]
+        if fusion:
+            ways.insert(0, fusion.residency(target, layer, task.index))
+        runs[target] = _LayerRun(target, ways, groups)
     tallies: dict[Masks, _Tally] = {spec.masks: _Tally() for spec in specs}
+    is_first = True
     for weights, given, inputs in task.groups(activations):
         for masks, tally in tallies.items():
             tally.add(given[masks], inputs)
-        for index, spec in enumerate(specs):
-            runs = runner.run(spec.architecture, spec.machine, given[spec.masks], inputs)
-            if observer and not parts[index]:
-                setup = spec.architecture.setup(spec.machine, given[spec.masks], inputs[0])
-                lowered = setup.lower(spec.machine, layer.s, layer.p)
-                observer(GroupRun(layer=layer, index=task.index, spec=spec, lowered=lowered, cycles=runs[0][0].cycles))
-            if functional:
-                for own in inputs:
-                    verify_group(spec, given[spec.masks], own, layer.p, seed=task.seed, index=task.index)
-            parts[index] += runs
-        for machine, runs in baseline.items():
-            runs += runner.run(ARCHITECTURES[BASELINE], machine, weights, inputs)
-    groups = [GroupResult.sum(parts[index]) for index in range(len(specs))]
-    dense = {machine: GroupResult.sum(runs) for machine, runs in baseline.items()}
-    return [
-        LayerResult(
-            layer=layer,
-            arch=spec.name,
-            machine=spec.machine,
-            group=groups[index],
-            mask=tallies[spec.masks].mask,
-            nm=tallies[spec.masks].pattern.nm,
-            block=str(tallies[spec.masks].pattern.block or "none"),
-            weight_sparsity=1 - tallies[spec.masks].nonzeros / layer.weights,
-            activation_sparsity=activations.sparsity,
-            requested_sparsity=task.requested_sparsity,
-            note=task.note,
-            macs_effectual=tallies[spec.masks].effectual,
-            input_bytes=_input_bytes(spec, activations),
-            baseline_cycles=dense[spec.machine].cycles,
-            energy=_layer_energy(spec, groups[index], dense[spec.machine], models) if models else None,
-        )
-        for index, spec in enumerate(specs)
-    ]
+        for target, name in named.items():
+            try:
+                runs[target].add(given.get(target.masks, weights), inputs)
+            except InputError as error:
+                raise InputError(in_layer(layer, name, error)) from error
+        for spec in specs if observer and is_first else ():
+            assert observer
+            run = runs[Target.of(spec)]
+            setup = spec.architecture.setup(spec.machine, given[spec.masks], inputs[0])
+            lowered = setup.lower(spec.machine, layer.s, layer.p, run.ways[0])
+            observer(GroupRun(layer=layer, index=task.index, spec=spec, lowered=lowered, cycles=run.first_cycles))
+        is_first = False
+        for spec in specs if functional else ():
+            for own in inputs:
+                verify_group(spec, given[spec.masks], own, layer.p, seed=task.seed, index=task.index)
+    if fusion:
+        fusion.leave(layer, {target: run.spare_bytes for target, run in runs.items()})
+    found = {target: run.results() for target, run in runs.items()}
+    rows: list[list[LayerResult]] = []
+    for way in range(2 if fusion else 1):
+        rows.append([])
+        for spec in specs:
+            target, tally = Target.of(spec), tallies[spec.masks]
+            group, dense = found[target][way], found[Target.baseline(spec.machine)][way]
+            rows[-1].append(
+                LayerResult(
+                    layer=layer,
+                    arch=spec.name,
+                    machine=spec.machine,
+                    group=group,
+                    mask=tally.mask,
+                    nm=tally.pattern.nm,
+                    block=str(tally.pattern.block or "none"),
+                    weight_sparsity=1 - tally.nonzeros / layer.weights,
+                    activation_sparsity=activations.sparsity,
+                    requested_sparsity=task.requested_sparsity,
+                    note=task.note,
+                    macs_effectual=tally.effectual,
+                    input_bytes=_input_bytes(spec, activations),
+                    baseline_cycles=dense.cycles,
+                    energy=_layer_energy(spec, group, dense, models) if models else None,
+                    fused=runs[target].ways[0] if fusion and way == 0 else None,
+                )
+            )
+    return rows
 
 
 def _layer_energy(
@@ -292,10 +358,18 @@ def _input_bytes(spec: ArchSpec, activations: Activations) -> int:
 
 
 def _run_setup(
-    setup: Setup, machine: Machine, rows: int, columns: int, control: Control | None, skip_repetitions: bool
-) -> GroupResult:
-    lowered = setup.lower(machine, rows, columns)
+    setup: Setup,
+    machine: Machine,
+    rows: int,
+    columns: int,
+    residency: Residency,
+    control: Control | None,
+    skip_repetitions: bool,
+) -> tuple[GroupResult, int]:
+    """Run a group: its result, and what its channel could still have moved after its last step, in bytes."""
+    lowered = setup.lower(machine, rows, columns, residency)
     try:
-        return GroupResult.of(lowered, run(lowered.plan, control=control, skip_repetitions=skip_repetitions))
+        timing = run(lowered.plan, control=control, skip_repetitions=skip_repetitions)
     except OverflowError as error:
         raise InputError(f"S x P = {rows} x {columns}: {error}") from error
+    return GroupResult.of(lowered, timing), timing.memory.spare_bytes if timing.memory else 0

@@ -21,7 +21,7 @@ from .arch_spec import ArchSpec, load_arch
 from .archs.base import Masks
 from .control import Control
 from .errors import InputError
-from .layer import Layer
+from .layer import Layer, check_residuals
 from .machine import Machine
 from .weights import Weights
 from .workload import (
@@ -134,6 +134,7 @@ def prepare(
         layers = [layer_of_packed(packed) for packed in model.layers]
     if not layers:
         raise InputError("nothing to simulate: there are no layers")
+    check_residuals(layers)
     keep_maps = keep_maps or any(spec.architecture.reads_activation_bitmaps for spec in specs)
     request = _request(nm, block, sparsity, all_layers)
     tasks = _build(layers, specs, model, request, activation_sparsity, seed, keep_maps)

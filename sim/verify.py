@@ -17,6 +17,7 @@ from ..formats import PackedModel
 from .activations import GivenColumns, GroupActivations
 from .arch_spec import ArchSpec
 from .archs import ARCHITECTURES
+from .blocking import ALL_IN_DRAM, Residency
 from .control import Control
 from .datapath import DatapathError
 from .datapath.product import difference, integer_product
@@ -155,7 +156,14 @@ def _verify_layer(task: Task, *, columns: int | None, control: Control) -> list[
 
 
 def verify_group(
-    spec: ArchSpec, weights: Weights, inputs: GroupActivations, columns: int, *, seed: int, index: int
+    spec: ArchSpec,
+    weights: Weights,
+    inputs: GroupActivations,
+    columns: int,
+    *,
+    seed: int,
+    index: int,
+    residency: Residency = ALL_IN_DRAM,
 ) -> int:
     """Move one convolution group's values along an architecture's datapath.
 
@@ -169,6 +177,8 @@ def verify_group(
         The first columns of P that are run; with all of them the plan is the one that cycles are counted on.
     seed, index : int
         Name the values drawn: the run's seed, and the layer's place in the network.
+    residency : Residency
+        Where the layer's tensors are, on a machine with a DRAM.
 
     Returns
     -------
@@ -178,14 +188,14 @@ def verify_group(
     Raises
     ------
     DatapathError
-        The result differs from the product, or the plan moves what is not there.
+        The result differs from the product, or the plan moves what is not there, or not from DRAM what its steps need.
     """
     layer = inputs.activations.layer
     values = inputs.int8_columns(columns)
     stored = int8_weights(weights, seed, index, inputs.group)
     met = inputs if columns == layer.p else GivenColumns(nonzero=values != 0)
     setup = spec.architecture.setup(spec.machine, weights, met)
-    lowered = setup.lower(spec.machine, layer.s, columns)
+    lowered = setup.lower(spec.machine, layer.s, columns, residency)
     group = f", group {inputs.group + 1} of {layer.groups}" if layer.groups > 1 else ""
     where = f"{spec.name}: layer {layer.name!r}{group}"
     try:

@@ -49,6 +49,25 @@ class Weights:
             raise TypeError(f"weights of pattern {self.pattern} have no blocks")
         return self.matrix.block_cols
 
+    def kept_channels(self, channels: int) -> int:
+        """Channels of the input that weights meet (D2): c, if some kept block has a position k with k mod channels = c.
+
+        Weights without blocks meet them all.
+        """
+        block = self.pattern.block
+        if block is None:
+            return channels
+        firsts = np.unique(self.block_cols).astype(np.int64) * block
+        sizes = np.minimum(firsts + block, self.shape[1]) - firsts
+        if np.any(sizes >= channels):
+            return channels
+        starts = firsts % channels
+        edges = np.zeros(2 * channels + 1, np.int64)  # channels one after another, twice: a block may run over the end
+        np.add.at(edges, starts, 1)
+        np.add.at(edges, starts + sizes, -1)
+        within = np.cumsum(edges[:-1]) > 0
+        return int(np.count_nonzero(within[:channels] | within[channels:]))
+
     def tile_counts(self, tile_rows: int) -> Counts:
         """Nonzeros of each tile of rows at each position of K: uint8, (ceil(S / tile_rows), K)."""
         s, k = self.shape

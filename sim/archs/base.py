@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from ...formats.pattern import Pattern
 from ..bitmaps import Counts
+from ..blocking import ALL_IN_DRAM, Blocking, Residency
+from ..input_pixels import InputPixels
 from ..layer import Layer
 from ..machine import Machine
 from ..plan import Lowered
@@ -22,6 +24,15 @@ Masks = Literal["given", "unstructured"]
 
 class LoweredInput(Protocol):
     """The lowered input X[K, P] of a convolution group, as far as it decides cycles."""
+
+    @property
+    def pixels(self) -> InputPixels:
+        """The pixels that its columns read."""
+        ...
+
+    def nonzeros_before(self) -> npt.NDArray[np.int64]:
+        """Nonzeros of the group's channels in the needed pixels before each, and in all: int64, (count + 1,)."""
+        ...
 
     def tile_counts(self, tile_columns: int) -> Counts:
         """Nonzeros of each tile of columns at each position of K: uint8, (ceil(P / tile_columns), K)."""
@@ -40,8 +51,12 @@ class Setup(Protocol):
         """What follows for the machine, in a line for `crispsim archs show`."""
         ...
 
-    def lower(self, machine: Machine, rows: int, columns: int) -> Lowered:
+    def lower(self, machine: Machine, rows: int, columns: int, residency: Residency = ALL_IN_DRAM) -> Lowered:
         """Lower a group of S = rows and P = columns to a plan."""
+        ...
+
+    def blocking(self, machine: Machine, rows: int, columns: int, residency: Residency = ALL_IN_DRAM) -> Blocking:
+        """How the group is cut up on a machine with a DRAM level."""
         ...
 
 

@@ -12,13 +12,13 @@ from ..machine import Machine
 from ..weights import Weights
 from .base import Architecture, LoweredInput
 from .dense import all_positions
-from .stationary import Stationary, column_tile_of
+from .stationary import Stationary, column_tile_of, held_input
 
 
-def _setup(machine: Machine, weights: Weights, _: LoweredInput) -> Stationary:
+def _setup(machine: Machine, weights: Weights, activations: LoweredInput) -> Stationary:
     pattern, k = weights.pattern, weights.shape[1]
     if pattern.block is None:
-        return all_positions(machine, k, n=pattern.n, m=pattern.m)
+        return all_positions(machine, k, n=pattern.n, m=pattern.m, activations=activations)
     block_cols = weights.block_cols
     last = -(-k // pattern.block) - 1
     padded = (last + 1) * pattern.block - k
@@ -30,6 +30,7 @@ def _setup(machine: Machine, weights: Weights, _: LoweredInput) -> Stationary:
         kept_positions=tuple(whole - padded * int(row[-1] == last) for row in block_cols),
         kept_blocks=block_cols.shape[1],
         set_cores=sharing_set_cores(machine, pattern),
+        held=held_input(machine, activations, weights.kept_channels),
     )
 
 

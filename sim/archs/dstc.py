@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ...formats.pattern import Pattern
 from ..bitmaps import Counts
+from ..blocking import ALL_IN_DRAM, Blocking, Residency
 from ..datapath.dual import multiply
 from ..datapath.values import dense_int8
 from ..errors import InputError
@@ -21,7 +22,7 @@ from ..machine import Machine
 from ..plan import Lowered
 from ..weights import Weights
 from .base import Architecture, LoweredInput
-from .dual_plan import core_rows, lower_tiles, shape_of
+from .dual_plan import blocking_of, core_rows, lower_tiles, shape_of
 
 MODE = "dual"
 
@@ -54,16 +55,27 @@ class DualSide:
             f"{dstc.slice_positions} positions, {dstc.step_rows} x {dstc.step_columns} MACs a cycle on nonzeros only"
         )
 
-    def lower(self, machine: Machine, rows: int, columns: int) -> Lowered:
+    def lower(self, machine: Machine, rows: int, columns: int, residency: Residency = ALL_IN_DRAM) -> Lowered:
         """Lower a group of S = rows and P = columns.
 
         Raises
         ------
         InputError
-            The machine's tiles, steps or cores do not fit each other.
+            The machine's tiles, steps or cores do not fit each other, or its SMEM is too small.
         """
         shape = shape_of(machine, rows, columns, self.weights.shape[1])
-        return lower_tiles(machine, shape, MODE, self.weights, self.activations.tile_counts(shape.tile_columns))
+        return lower_tiles(machine, shape, MODE, self.weights, self.activations, residency)
+
+    def blocking(self, machine: Machine, rows: int, columns: int, residency: Residency = ALL_IN_DRAM) -> Blocking:
+        """How a group of S = rows and P = columns is cut up on a machine with a DRAM level.
+
+        Raises
+        ------
+        InputError
+            As `lower`.
+        """
+        shape = shape_of(machine, rows, columns, self.weights.shape[1])
+        return blocking_of(machine, shape, self.weights, self.activations, residency)
 
 
 def _setup(machine: Machine, weights: Weights, activations: LoweredInput) -> DualSide:

@@ -7,12 +7,29 @@ activations, and the positions of K that each block row keeps. Everything else f
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..blocking import ALL_IN_DRAM, Blocking, Residency
 from ..errors import InputError
+from ..input_pixels import InputPixels
 from ..machine import Machine
 from ..plan import Lowered
+from .base import LoweredInput
 from .stationary_plan import WEIGHT_SLOTS, PlanBuilder
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldInput:
+    """A group's input on its way from DRAM (D2).
+
+    pixels : InputPixels
+    channels : int
+        Channels that are moved: those that some block row keeps.
+    """
+
+    pixels: InputPixels
+    channels: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +48,8 @@ class Stationary:
         Blocks each block row keeps; 0 without blocks.
     set_cores : int
         Cores of a sharing set.
+    held : HeldInput or None
+        What of the input is moved from DRAM; None on a machine without one.
     """
 
     n: int = 1
@@ -39,6 +58,7 @@ class Stationary:
     kept_positions: tuple[int, ...]
     kept_blocks: int = 0
     set_cores: int
+    held: HeldInput | None = None
 
     @property
     def index_bits(self) -> int:
@@ -61,20 +81,41 @@ class Stationary:
             f"peak {dense_tops:.4g} TOPS of dense work"
         )
 
-    def lower(self, machine: Machine, rows: int, columns: int) -> Lowered:
+    def lower(self, machine: Machine, rows: int, columns: int, residency: Residency = ALL_IN_DRAM) -> Lowered:
         """Lower a group of S = rows and P = columns.
 
         Raises
         ------
         InputError
-            The machine cannot run this pattern.
+            The machine cannot run this pattern, or its SMEM is too small.
         """
-        column_tile = column_tile_of(machine, self)
-        tile_runs = deal_tiles(columns, machine.chunk_columns, column_tile)
+        return self._builder(machine, rows, columns).finish(column_tile_of(machine, self), residency)
+
+    def blocking(self, machine: Machine, rows: int, columns: int, residency: Residency = ALL_IN_DRAM) -> Blocking:
+        """How a group of S = rows and P = columns is cut up on a machine with a DRAM level.
+
+        Raises
+        ------
+        InputError
+            As `lower`.
+        """
+        return self._builder(machine, rows, columns).blocking(column_tile_of(machine, self), residency)
+
+    def _builder(self, machine: Machine, rows: int, columns: int) -> PlanBuilder:
+        tile_runs = deal_tiles(columns, machine.chunk_columns, column_tile_of(machine, self))
         builder = PlanBuilder(machine, self, window_of(machine, self), rows, tile_runs)
         for band in range(-(-rows // machine.band_rows)):
             builder.add_band(band)
-        return builder.finish(column_tile)
+        return builder
+
+
+def held_input(
+    machine: Machine, activations: LoweredInput, kept: Callable[[int], int] = lambda channels: channels
+) -> HeldInput | None:
+    """What of an input is moved from DRAM, `kept` of its channels; None where there is none: nothing depends on it."""
+    if not machine.has_dram:
+        return None
+    return HeldInput(pixels=activations.pixels, channels=kept(activations.pixels.channels))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,12 +14,12 @@ from .stationary import Stationary, column_tile_of
 N, M = 2, 4
 
 
-def _setup(machine: Machine, weights: Weights, _: LoweredInput) -> Stationary:
+def _setup(machine: Machine, weights: Weights, activations: LoweredInput) -> Stationary:
     """2:4 if every aligned group of 4 holds at most 2 nonzeros (1:4 too), dense otherwise."""
     k = weights.shape[1]
     if weights.max_nonzeros_per_group(M) <= N:
-        return all_positions(machine, k, n=N, m=M)
-    return all_positions(machine, k)
+        return all_positions(machine, k, n=N, m=M, activations=activations)
+    return all_positions(machine, k, activations=activations)
 
 
 def _check(machine: Machine, pattern: Pattern, _: Layer) -> None:

@@ -5,6 +5,9 @@ items to which `advance` moves them, and gather, multiply and scatter what they 
 slice maps of its tile: it must find every slice in which both have something, and no other (M20). Each step's cycles
 are counted from the pieces really multiplied, and must be the plan's.
 
+With a DRAM the cells of a group come in the order of its blocking (`cells.py`), and a step and its two items must be of
+the same pieces.
+
 Cores share nothing but streams, and a stream only brings items, which no core changes. So they run here one after
 another, each in its own plan order; who took an item is counted over all of them.
 
@@ -26,6 +29,7 @@ from ..plan import (
     BUSY,
     CORES,
     FIRST_CORE,
+    INPUTS,
     REPEAT,
     RF,
     STEPS,
@@ -36,18 +40,22 @@ from ..plan import (
     WAVE_LO,
     Lowered,
 )
-from .dual_items import items_of_streams
+from ..plan import WEIGHTS as WEIGHT_PIECES
+from .cells import cells_of
+from .dual_items import cells_of_shape, items_of_streams
 from .dual_moves import drain, multiply_slices
 from .dual_store import Condensed, condense
 from .errors import DatapathError
+from .pieces import check_needs
 
-_DONE, _NO_TILE, _BAD_DRAIN, _BEYOND, _WRONG_SLICE, _SKIPPED, _BAD_BITMAP, _BAD_CYCLES, _TWICE = range(9)
+_DONE, _NO_TILE, _BAD_DRAIN, _BEYOND, _WRONG_SLICE, _WRONG_PIECE, _SKIPPED, _BAD_BITMAP, _BAD_CYCLES, _TWICE = range(10)
 
 _FAULTS = {
     _NO_TILE: "the core has had all its tiles",
     _BAD_DRAIN: "it drains other bytes than its tile has results",
     _BEYOND: "a stream is not moved on, or beyond its last item",
     _WRONG_SLICE: "the core does not stand on the next slice of its tile in which both operands have something",
+    _WRONG_PIECE: "an item comes from another piece than its step needs",
     _SKIPPED: "the tile ends before the last slice in which both operands have something",
     _BAD_BITMAP: "the set bits of a bitmap are not as many as its values, or one is beyond the tile",
     _BAD_CYCLES: "busy or stalled cycles are not those of the pieces multiplied",
@@ -125,13 +133,19 @@ def multiply_condensed(
     """
     plan = lowered.plan
     shape = shape_of(machine, weights.lines, activations.lines, weights.words.shape[1])
-    ranges, stored = items_of_streams(lowered, shape, weights, activations)
     _check_cores(lowered, shape)
+    cells, item_pieces, step_pieces = np.zeros(0, np.int64), *2 * [np.zeros((0, 2), np.int64)]
+    if plan.memory:
+        bands, turns = cells_of_shape(shape)
+        cells = cells_of(plan, plan.memory, bands, turns)
+        check_needs(lowered, cells, bands, turns)
+        item_pieces, step_pieces = plan.memory.item_pieces, plan.memory.step_pieces
+    ranges, stored = items_of_streams(lowered, shape, weights, activations, cells)
     outputs = np.zeros((shape.rows, shape.columns), np.int32)
     drained = np.zeros(outputs.shape, np.bool_)
     taken = np.zeros(len(plan.item_bytes), np.int64)
     status, tile, wave, products = _walk(
-        shape, machine.sum_bits, plan.teams, plan.tiles, plan.waves, plan.advance,
+        shape, machine.sum_bits, plan.teams, plan.tiles, cells, plan.waves, plan.advance, item_pieces, step_pieces,
         plan.drain_bytes, machine.output_bytes, ranges[plan.team_streams], lowered.item_slices, stored,
         weights.words, weights.values, weights.starts, weights.slice_maps,
         activations.words, activations.values, activations.starts, activations.slice_maps,
@@ -194,12 +208,14 @@ def _first_of_both(a_map, b_map, s, slices):
 
 @kernel
 def _walk(
-    shape, sum_bits, teams, tiles, waves, advance, drain_bytes, output_bytes, ranges, item_slices, stored,
+    shape, sum_bits, teams, tiles, cells, waves, advance, item_pieces, step_pieces,
+    drain_bytes, output_bytes, ranges, item_slices, stored,
     a_words, a_values, a_starts, a_maps, b_words, b_values, b_starts, b_maps, taken, outputs, drained,
 ):  # fmt: skip
     """Walk a plan, core after core.
 
-    teams, tiles, waves, advance, drain_bytes : the plan's. item_slices : see `Lowered`.
+    teams, tiles, waves, advance, drain_bytes : the plan's. item_slices : see `Lowered`. With a DRAM, else empty:
+    cells : int64 (tiles,), see `cells_of`. item_pieces, step_pieces : the plan's.
     ranges : int64 (teams, 2, 2), first item and end of its weights' and its activations' stream.
     stored : int64 (items,), see `items_of_streams`.
     a_..., b_... : the weights and the activations, see `Condensed`.
@@ -219,6 +235,8 @@ def _walk(
         a_item, b_item, turn = ranges[team, 0, 0] - 1, ranges[team, 1, 0] - 1, -1
         for tile in range(teams[team, TEAM_TILE_LO], teams[team, TEAM_TILE_HI]):
             wave_lo, wave_hi = tiles[tile, WAVE_LO], tiles[tile, WAVE_HI]
+            if len(cells) > 0:
+                turn = cells[tile] - 1
             for _ in range(tiles[tile, REPEAT]):
                 turn = _turn_after(turn, turns, all_turns, grid_rows, grid_columns, i, h, len(a_words), len(b_words))
                 if turn == all_turns:
@@ -239,6 +257,11 @@ def _walk(
                     own_turn, s = divmod(item_slices[a_item], slices)
                     if own_turn != turn or s != expected or item_slices[b_item] != item_slices[a_item]:
                         return _WRONG_SLICE, tile, wave, products
+                    if len(cells) > 0 and (
+                        item_pieces[a_item, WEIGHT_PIECES] != step_pieces[wave, WEIGHT_PIECES]
+                        or item_pieces[b_item, INPUTS] != step_pieces[wave, INPUTS]
+                    ):
+                        return _WRONG_PIECE, tile, wave, products
                     taken[a_item] += 1
                     taken[b_item] += 1
                     lo, hi = s * positions, min(shape.k, (s + 1) * positions)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..archs.dual_steps import ACTIVATIONS, WEIGHTS, Shape
+from ..blocking import INPUTS_STREAMED
 from ..plan import (
     EVERY_MEMBER,
+    INPUTS,
     ITEM_COLUMN,
     MEMBER,
     PER_STEP,
@@ -20,11 +22,16 @@ from ..plan import (
     Lowered,
     Plan,
 )
+from ..plan import WEIGHTS as WEIGHT_PIECES
+from .cells import order_of
 from .dual_store import Condensed
 from .errors import DatapathError
+from .pieces import check_bytes
 
 
-def items_of_streams(lowered: Lowered, shape: Shape, weights: Condensed, activations: Condensed) -> tuple[Ints, Ints]:
+def items_of_streams(
+    lowered: Lowered, shape: Shape, weights: Condensed, activations: Condensed, cells: Ints
+) -> tuple[Ints, Ints]:
     """Which items each stream brings, and where they are stored.
 
     Parameters
@@ -32,6 +39,8 @@ def items_of_streams(lowered: Lowered, shape: Shape, weights: Condensed, activat
     lowered : Lowered
     shape : Shape
     weights, activations : Condensed
+    cells : int64, (tiles,)
+        With a DRAM, else empty: see `cells_of`.
 
     Returns
     -------
@@ -44,12 +53,14 @@ def items_of_streams(lowered: Lowered, shape: Shape, weights: Condensed, activat
     ------
     DatapathError
         Streams or items are not of the form that dstc has; an item is a slice that is not there or comes out of order;
-        its nonzeros, bitmap or slice map have another size than the plan says.
+        its nonzeros, bitmap or slice map have another size than the plan says, or than is moved from DRAM.
     """
     plan, slices = lowered.plan, lowered.item_slices
     if slices is None:
         raise DatapathError("the plan does not say of every item which slice it is")
     ranges, stored = np.zeros((len(plan.streams), 2), np.int64), np.zeros(len(slices), np.int64)
+    bands, turns = cells_of_shape(shape)
+    order = np.arange(bands * turns) if not plan.memory else order_of(plan, plan.memory, cells, bands * turns)
     for side, streams, grid in (
         (WEIGHTS, lowered.weight_streams, shape.core_rows),
         (ACTIVATIONS, lowered.activation_streams, shape.core_columns),
@@ -60,11 +71,36 @@ def items_of_streams(lowered: Lowered, shape: Shape, weights: Condensed, activat
             lo, hi = ranges[stream] = _range_of(plan, stream)
             operand = weights if side == WEIGHTS else activations
             try:
-                stored[lo:hi] = _find(shape, operand, side, line, slices[lo:hi])
+                stored[lo:hi] = _find(shape, operand, side, line, slices[lo:hi], order)
                 _check_sizes(shape, operand, side, stored[lo:hi], slices[lo:hi], plan, lo)
             except DatapathError as error:
                 raise DatapathError(f"stream {stream}: {error}") from error
+    if plan.memory:
+        _check_pieces(lowered, shape, slices, ranges)
     return ranges, stored
+
+
+def cells_of_shape(shape: Shape) -> tuple[int, int]:
+    """Bands and turns of a group (M18)."""
+    bands = -(-shape.rows // (shape.tile_rows * shape.core_rows))
+    return bands, -(-shape.columns // (shape.tile_columns * shape.core_columns))
+
+
+def _check_pieces(lowered: Lowered, shape: Shape, slices: Ints, ranges: Ints) -> None:
+    """Refuse a plan whose streams read more in a cell than is moved for it, slice maps left out (D4, D5)."""
+    plan, memory = lowered.plan, lowered.plan.memory
+    assert memory is not None
+    for fill, streams in ((WEIGHT_PIECES, lowered.weight_streams), (INPUTS, lowered.activation_streams)):
+        if fill == INPUTS and memory.blocking not in INPUTS_STREAMED:
+            continue
+        cells, pieces, read = [], [], []
+        for lo, hi in ranges[list(streams)].tolist():
+            own = slices[lo:hi] // shape.slices
+            maps = (np.diff(own, prepend=-1) != 0) * -(-shape.slices // 8)
+            cells.append(own)
+            pieces.append(memory.item_pieces[lo:hi, fill])
+            read.append(plan.item_bytes[lo:hi, 0] - maps)
+        check_bytes(lowered, fill, *map(np.concatenate, (cells, pieces, read)))
 
 
 def _range_of(plan: Plan, stream: int) -> tuple[int, int]:
@@ -83,16 +119,15 @@ def _range_of(plan: Plan, stream: int) -> tuple[int, int]:
     return lo, hi
 
 
-def _find(shape: Shape, operand: Condensed, side: int, line: int, labels: Ints) -> Ints:
-    """Where a stream's items are stored. labels : their `Lowered.item_slices`."""
-    bands = -(-shape.rows // (shape.tile_rows * shape.core_rows))
-    turns = -(-shape.columns // (shape.tile_columns * shape.core_columns))
+def _find(shape: Shape, operand: Condensed, side: int, line: int, labels: Ints, order: Ints) -> Ints:
+    """Where a stream's items are stored. labels : their `Lowered.item_slices`. order : the place of every cell."""
+    bands, turns = cells_of_shape(shape)
     if (labels < 0).any() or (labels >= bands * turns * shape.slices).any():
         raise DatapathError("an item is no slice of the layer")
-    if (np.diff(labels) <= 0).any():
+    cell, s = np.divmod(labels, shape.slices)
+    if (np.diff(order[cell] * shape.slices + s) <= 0).any():
         raise DatapathError("its items are not in the order of their slices")
-    turn, s = np.divmod(labels, shape.slices)
-    band, turn = np.divmod(turn, turns)
+    band, turn = np.divmod(cell, turns)
     tile = band * shape.core_rows + line if side == WEIGHTS else turn * shape.core_columns + line
     if (tile >= len(operand.words)).any():
         raise DatapathError("an item is of a tile that is not there")

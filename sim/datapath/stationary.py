@@ -1,9 +1,9 @@
 """The datapath of dense, stc and crisp-stc: int8 values moved in the order of a plan (docs/microarchitecture.md).
 
-A plan says how much moves and in which order, not which values: the place of a tile in its team's order gives its
-band and columns (M2, M4, M6), the place of a wave in its tile the window (M3). How many positions, values, rows and
-columns move is read from the plan. So a plan that leaves out, repeats, shortens or reorders anything moves other
-values than the product needs, and shows.
+A plan says how much moves and in which order, not which values: the place of a tile in its team's order (with a DRAM,
+and its pass: `cells.py`) gives its band and columns (M2, M4, M6), the place of a wave in its tile the window (M3). How
+many positions, values, rows and columns move is read from the plan. So a plan that leaves out, repeats, shortens or
+reorders anything moves other values than the product needs, and shows.
 
 Letters: `Y[S,P] = W[S,K] X[K,P]`, N:M and the layout of stored weights as in `store.py`.
 """
@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 
 from ...formats.jit import kernel
 from ..archs.stationary import Stationary, window_of
+from ..blocking import INPUTS_STREAMED
 from ..machine import Machine
 from ..plan import (
     ACTIVE,
     CORES,
     FIRST_CORE,
+    INPUT_BASE,
+    INPUTS,
     ITEM_COLUMN,
     MEMBER,
     REPEAT,
@@ -31,11 +34,14 @@ from ..plan import (
     TEAM_TILE_LO,
     WAVE_HI,
     WAVE_LO,
+    WEIGHT_BASE,
+    WEIGHTS,
     Ints,
     Lowered,
     Plan,
 )
 from ..weights import Weights
+from .cells import cells_of
 from .errors import DatapathError
 from .moves import (
     BAD_ROWS,
@@ -52,6 +58,7 @@ from .moves import (
     read_weights,
     rows_fit,
 )
+from .pieces import check_bytes, check_needs
 from .store import store
 
 _STALE = 85  # what a chunk slot holds before anything was read into it
@@ -102,6 +109,7 @@ def multiply(
     status, tile, wave = _walk(
         plan.teams.astype(np.int64),
         plan.tiles.astype(np.int64),
+        _first_cells(lowered, machine, outputs.shape),
         plan.drain_bytes.astype(np.int64) // machine.output_bytes,
         (plan.item_bytes.astype(np.int64) - plan.item_metadata_bytes) // machine.operand_bytes,
         chunk_columns,
@@ -150,19 +158,53 @@ def _item_columns(lowered: Lowered) -> tuple[Ints, Ints]:
 
 
 def _check_range(plan: Plan, team: int, stream: int, needed: int) -> None:
-    """Refuse a stream that leaves its team's order: it walks the rows of `needed` active members, which come first."""
+    """Refuse a stream that leaves its team's order: it walks the rows of `needed` active members, which come first.
+
+    With a DRAM others stand among them, and it walks all rows.
+    """
     lo, hi = plan.teams[team, TEAM_TILE_LO : TEAM_TILE_HI + 1].tolist()
     used = plan.tiles[lo:hi, ACTIVE] >= needed
     walked = plan.streams[stream, STREAM_TILE_LO : STREAM_TILE_HI + 1].tolist()
+    if plan.memory and used.any():
+        used[:] = True
     count = int(used.sum())
     if walked != [lo, lo + count] or not used[:count].all():
         raise DatapathError(f"stream {stream} walks tile rows {walked}: not those in which team {team} needs it")
+
+
+def _first_cells(lowered: Lowered, machine: Machine, shape: tuple[int, int]) -> Ints:
+    """The cell of each tile row, of its first tile where it repeats: int64, (tiles,); see `cells_of`.
+
+    shape : S and P. Raises DatapathError where a row is in no cell, or needs pieces that are not moved for it (D8).
+    """
+    plan, memory = lowered.plan, lowered.plan.memory
+    turns = -(-shape[1] // lowered.column_tile)
+    if memory is None:
+        cells = np.cumsum(plan.tiles[:, REPEAT]) - plan.tiles[:, REPEAT]
+        for lo, hi in plan.teams[:, TEAM_TILE_LO : TEAM_TILE_HI + 1].tolist():
+            cells[lo:hi] -= cells[lo:hi][:1]
+        return cells
+    bands = -(-shape[0] // machine.band_rows)
+    cells = cells_of(plan, memory, bands, turns)
+    if not np.array_equal(memory.item_pieces, memory.step_pieces):
+        raise DatapathError(f"{lowered.mode}: items come from other pieces than their steps need")
+    check_needs(lowered, cells, bands, turns)
+    sums = np.concatenate([np.zeros((1, plan.item_bytes.shape[1]), np.int64), np.cumsum(plan.item_bytes, axis=0)])
+    read = sums[plan.tiles[:, WAVE_HI]] - sums[plan.tiles[:, WAVE_LO]]
+    members = np.arange(plan.item_bytes.shape[1] - 1)
+    weights = (read[:, 1:] * (members < plan.tiles[:, [ACTIVE]])).sum(axis=1)
+    check_bytes(lowered, WEIGHTS, cells, memory.cells[:, WEIGHT_BASE], weights)
+    if memory.blocking in INPUTS_STREAMED:
+        chunks = read[:, 0] * ((plan.tiles[:, STEPS] - 1) * plan.columns + plan.tiles[:, TAIL_COLUMNS])
+        check_bytes(lowered, INPUTS, cells, memory.cells[:, INPUT_BASE], chunks)
+    return cells
 
 
 @kernel
 def _walk(
     teams,
     tiles,
+    cells,
     rows,
     operands,
     chunk_columns,
@@ -181,7 +223,8 @@ def _walk(
 ):
     """Walk the plan, team after team, and move values; the plan's tables are trusted to point into one another.
 
-    teams, tiles : int64, as in Plan. rows : int64 (tiles, members), of each active member.
+    teams, tiles : int64, as in Plan. cells : int64 (tiles,), see `_first_cells`.
+    rows : int64 (tiles, members), of each active member.
     operands : int64 (waves, item columns), positions of a chunk, or stored values of a member's weights.
     chunk_columns, weight_columns : int64, see `_item_columns`. columns, tile_columns : of a chunk and of the sums.
     cores : cores, rows of one, bits of a sum. whole_window : its groups and positions.
@@ -203,15 +246,14 @@ def _walk(
     tiles_per_band = -(-p // tile_columns)
     shorter, longer = divmod(-(-p // columns), tiles_per_band)  # chunks of a tile, and how many tiles have one more
     for team in range(len(teams)):
-        first_core, place = teams[team, FIRST_CORE], 0
+        first_core = teams[team, FIRST_CORE]
         for tile in range(teams[team, TEAM_TILE_LO], teams[team, TEAM_TILE_HI]):
             steps, tail, active = tiles[tile, STEPS], tiles[tile, TAIL_COLUMNS], tiles[tile, ACTIVE]
             wave_lo, wave_hi = tiles[tile, WAVE_LO], tiles[tile, WAVE_HI]
             width, heights = (steps - 1) * columns + tail, rows[tile, :active]
             team_sums = sums[first_core : first_core + active]
-            for _ in range(tiles[tile, REPEAT]):
-                band, number = divmod(place, tiles_per_band)
-                place += 1
+            for repetition in range(tiles[tile, REPEAT]):
+                band, number = divmod(cells[tile] + repetition, tiles_per_band)
                 row = (band * core_count + first_core) * core_rows
                 first_column = (number * shorter + min(number, longer)) * columns
                 if tail > columns or width > tile_columns or first_column + width > p:

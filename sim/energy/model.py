@@ -15,20 +15,36 @@ from .memories import Memory, Part, memories_of
 from .table import DEFAULT_TABLE, EnergyTable, Figure, load_table
 
 # The parts of an energy, in the order of their columns.
-PARTS = ("mac", "select", "rf", "accumulator", "smem", "metadata", "leakage")
+PARTS = ("mac", "select", "rf", "accumulator", "smem", "metadata", "leakage", "dram")
 
 # The figure of each count of selection.
 _SELECTION = {"mux2_selections": "mux2_bit", "popcount_adders": "full_adder", "crossbar_bits": "crossbar_bit"}
 
-# What the model has no source for, and so does not count.
-LEFT_OUT = (
+_DRAM_COUNTS = ("dram_read_bytes", "dram_write_bytes")
+
+# What the model has no source for, and so does not count; then, of machines without a DRAM and of those with one.
+_LEFT_OUT = (
     "pipeline registers, weight latches, clock tree, control and sequencer: no figure in the sources",
     "wires between the SMEM and the cores beyond each array's own H-tree: no floor plan",
     "leakage and area of the logic (MACs, MUXes, popcounts, crossbars): no figure in the sources",
     "MACs that are not driven: taken as clock-gated",
     "ports of register files and accumulation buffers beyond the array's own: every access is charged, none is refused",
-    "DRAM: everything lies in the SMEM",
 )
+_WITHOUT_DRAM = "DRAM: everything lies in the SMEM"
+_OF_DRAM = (
+    "static and refresh power of the DRAM: not in dram.pj_per_bit, which is charged for the bits moved",
+    "the memory controller: no figure in the sources",
+)
+
+
+def left_out(machines: Iterable[Machine]) -> list[str]:
+    """What the energy of these machines leaves out, a line each.
+
+    >>> left_out([Machine.load("edge")])[-1]
+    'DRAM: everything lies in the SMEM'
+    """
+    found = {machine.has_dram for machine in machines}
+    return [*_LEFT_OUT, *((_WITHOUT_DRAM,) if False in found else ()), *(_OF_DRAM if True in found else ())]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +96,11 @@ class Energy:
     smem_uj: float
     metadata_uj: float
     leakage_uj: float
+    dram_uj: float = 0.0
 
     @property
     def parts(self) -> dict[str, float]:
-        """By column name."""
+        """By column name; DRAM's is 0 on a machine without one."""
         return {f"{part}_uj": getattr(self, f"{part}_uj") for part in PARTS}
 
     @property
@@ -172,8 +189,10 @@ class EnergyModel:
             ("smem", "weight_bytes", smem_read),
             ("smem", "activation_bytes", smem_read),
             ("smem", "smem_write_bytes", smem_written),
+            *([("smem", "writeback_bytes", smem_read)] if self.machine.has_dram else []),
             ("metadata", "metadata_bytes", self._byte("metadata_read_byte", smem_read)),
             ("leakage", "cycles", self._leakage()),
+            *((("dram", count, self._dram()) for count in _DRAM_COUNTS) if self.machine.has_dram else ()),
         ]
         return tuple(Term(part=part, count=count, **price._asdict()) for part, count, price in terms)
 
@@ -228,6 +247,10 @@ class EnergyModel:
         pj = sum(memory.leakage_mw for memory in self.memories) / self.machine.clock_ghz
         source = "standby leakage of all arrays, CACTI; mW over the clock in GHz"
         return _Price(pj, source, (), tuple(memory.part for memory in self.memories))
+
+    def _dram(self) -> _Price:
+        dram = self.machine.dram
+        return _Price(8 * dram.pj_per_bit, f"dram.pj_per_bit = {dram.pj_per_bit:g}, x 8 ({dram.name})", (), units=8)
 
     def _byte(self, name: str, otherwise: _Price) -> _Price:
         """The table's figure of a byte, or what it costs otherwise."""

@@ -1,6 +1,7 @@
 """What sources other than a run's own say of its energy figures (spreads.toml), for `crispsim sensitivity`.
 
-An item is what is varied at a time; its alternatives set figures of an energy table, or the process of the memories.
+An item is what is varied at a time; its alternatives set figures of an energy table, the process of the memories, or
+what the machine's DRAM takes a bit.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..errors import InputError
-from ..machine import read_toml
+from ..machine import Machine, read_toml
 from .memories import Memory
 from .model import Term
 from .sram import Figures, GridPoint, Sram, Technology, grid, interpolate
@@ -32,6 +33,7 @@ ITEMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "rf": ("rf_read_byte", "rf_write_byte"),
         "buffer": ("buffer_read_byte", "buffer_write_byte"),
         "technology": (),
+        "dram": (),
     }
 )
 NODES = (45, 22)
@@ -42,7 +44,7 @@ class Alternative:
     """What one source says of an item.
 
     label : short, no other of the item has it. why : what it is. figures : of a table, those it sets; the item's
-    others are absent with it. technology : of the memories; None for every item but that.
+    others are absent with it. technology : of the memories; None for every item but that. dram : in pJ a bit; likewise.
     """
 
     item: str
@@ -50,10 +52,13 @@ class Alternative:
     why: str
     figures: tuple[Figure, ...] = ()
     technology: Technology | None = None
+    dram: Figure | None = None
 
     @property
     def source(self) -> str:
         """Where its figures come from."""
+        if self.dram:
+            return self.dram.source
         if self.figures:
             return " | ".join(dict.fromkeys(figure.source for figure in self.figures))
         return f"CACTI 7, {self.technology}" if self.technology else "CACTI 7"
@@ -62,6 +67,12 @@ class Alternative:
         """The table with this item's figures replaced; its technology is left as it is (`scale_memories`)."""
         kept = {name: figure for name, figure in table.figures.items() if name not in ITEMS[self.item]}
         return replace(table, figures=MappingProxyType(kept | {figure.name: figure for figure in self.figures}))
+
+    def on(self, machine: Machine) -> Machine:
+        """The machine with what this takes its DRAM to cost, where it says so."""
+        if self.dram is None:
+            return machine
+        return machine.model_copy(update={"dram": machine.dram.model_copy(update={"pj_per_bit": self.dram.pj})})
 
 
 def load_spreads(node_nm: int) -> dict[str, tuple[Alternative, ...]]:
@@ -87,6 +98,8 @@ def prices(item: str, term: Term) -> bool:
     """Whether an item may change what a product of the sum costs, by a figure or by an array."""
     if item == "technology":
         return bool(term.memories)
+    if item == "dram":
+        return term.part == "dram"
     return not set(ITEMS[item]).isdisjoint(term.figures)
 
 
@@ -96,7 +109,10 @@ def _alternative(item: str, given: Mapping[str, Any], node_nm: int) -> Alternati
     technology = None
     if item == "technology":
         technology = Technology(node_nm=node_nm, cell_type=given["cell_type"], temperature_k=given["temperature_k"])
-    return Alternative(item=item, label=given["label"], why=given["why"], figures=figures, technology=technology)
+    dram = read_figure("pj_per_bit", given["pj_per_bit"], where) if item == "dram" else None
+    return Alternative(
+        item=item, label=given["label"], why=given["why"], figures=figures, technology=technology, dram=dram
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crispsim.formats import CrispMatrix, NMMatrix, PackedLayer, PackedModel, Pattern, draw_weights
-from crispsim.sim import Layer, Machine, simulate
-from crispsim.sim.energy import area_of
+from crispsim.sim import Layer, Machine, load_arch, simulate
+from crispsim.sim.energy import EnergyModel, area_of
 from tests.reference.dual import DualMachine, run_dual
 from tests.reference.energy import PARTS, EnergyMachine, area_mm2, derived, energy_uj, latency_us, too_slow
 from tests.reference.result import RefResult
@@ -107,6 +107,9 @@ def to_machine(machine: EnergyMachine) -> Machine:
     fields = {}
     for name, value in vars(machine).items():
         section, _, rest = name.partition("_")
+        if name == "dram_pj_per_bit":
+            fields |= {} if value is None else {"dram.bytes_per_cycle": 16, "dram.pj_per_bit": value}
+            continue
         dotted = {"smem": f"smem.{rest}", "rf": f"rf.{rest}", "accumulator": f"dstc.{name}"}.get(section, name)
         fields[own.get(name, dotted)] = value
     return Machine.load("edge", fields)
@@ -190,6 +193,37 @@ def test_engine_and_twin_agree_on_every_energy(case):
         latency = latency_us(expected, case.machine)
         rest = derived(parts[arch], parts["dense"], latency, s * k * p, effectual)
         assert {name: row[name] for name in rest} == {name: close(value) for name, value in rest.items()}, arch
+
+
+COUNTS = (
+    "cycles", "macs_issued", "mux2_selections", "popcount_adders", "crossbar_bits", "rf_read_bytes", "rf_write_bytes",
+    "accumulator_read_bytes", "accumulator_write_bytes", "weight_bytes", "activation_bytes", "metadata_bytes",
+    "smem_write_bytes", "writeback_bytes", "dram_read_bytes", "dram_write_bytes",
+)  # fmt: skip
+
+
+@settings(max_examples=20 if PLAIN else 100, deadline=None)
+@given(
+    st.sampled_from(TABLES).flatmap(lambda table: st.tuples(st.just(table), machines(table))),
+    st.one_of(st.none(), st.floats(0, 100)),
+    st.fixed_dictionaries({name: st.integers(0, 10**12) for name in COUNTS}),
+    st.sampled_from([*STATIONARY, *DUAL]),
+)
+def test_any_counts_cost_the_same_with_and_without_a_dram(pair, pj_per_bit, counts, arch):
+    """Counts as no layer need have them; of selection only those that the architecture has."""
+    table, machine = pair
+    machine = dataclasses.replace(machine, dram_pj_per_bit=pj_per_bit)
+    architecture = load_arch(arch).architecture
+    none = {"mux2_selections", "popcount_adders", "crossbar_bits"} - {*architecture.selection_counts}
+    given_counts: Any = SimpleNamespace(**counts | dict.fromkeys(none, 0))
+    if arch in DUAL:  # an access a sum
+        given_counts.accumulator_read_bytes *= machine.sum_bits // 8
+        given_counts.accumulator_write_bytes *= machine.sum_bits // 8
+    expected = energy_uj(given_counts, machine, table, dual=arch in DUAL)
+    found = EnergyModel.of(to_machine(machine), architecture, table).energy(given_counts)
+    assert {part: found.parts[f"{part}_uj"] for part in expected} == {p: close(value) for p, value in expected.items()}
+    assert set(found.parts) - {f"{part}_uj" for part in expected} == (set() if "dram" in expected else {"dram_uj"})
+    assert found.energy_uj == close(sum(expected.values()))
 
 
 @settings(max_examples=10 if PLAIN else 60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

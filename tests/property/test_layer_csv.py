@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from crispsim.sim.errors import InputError
@@ -64,11 +65,21 @@ def layer_of_any_kind(draw: st.DrawFn) -> Layer:
     return Layer(**fields, **sizes, **axes)
 
 
-networks = st.lists(layer_of_any_kind(), min_size=1, max_size=6, unique_by=lambda layer: layer.name)
+@st.composite
+def networks(draw: st.DrawFn) -> list[Layer]:
+    """Give layers with names of their own, some with the output of one before them as their residual."""
+    layers: list[Layer] = []
+    for layer in draw(st.lists(layer_of_any_kind(), min_size=1, max_size=6, unique_by=lambda layer: layer.name)):
+        layers.append(layer)
+        twin = f"{layer.name} again"
+        if draw(st.booleans()) and twin not in {other.name for other in layers}:
+            layers.append(dataclasses.replace(layer, name=twin, residual=layer.name))
+    assume(len({layer.name for layer in layers}) == len(layers))
+    return layers
 
 
 @SAME_FOLDER
-@given(layers=networks)
+@given(layers=networks())
 def test_write_then_read(layers: list[Layer], tmp_path: Path) -> None:
     path = tmp_path / "net.csv"
     write_layers(path, layers)

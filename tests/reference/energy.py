@@ -45,6 +45,7 @@ class EnergyMachine:
     accumulator_word_bits: int = 32
     accumulator_banks: int = 16
     accumulator_ports: str = "1rw"
+    dram_pj_per_bit: float | None = None  # None: no DRAM
 
 
 class Counts(Protocol):
@@ -76,6 +77,12 @@ class Counts(Protocol):
     def metadata_bytes(self) -> int: ...
     @property
     def smem_write_bytes(self) -> int: ...
+    @property
+    def writeback_bytes(self) -> int: ...
+    @property
+    def dram_read_bytes(self) -> int: ...
+    @property
+    def dram_write_bytes(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -287,7 +294,7 @@ def latency_us(counts: Counts, machine: EnergyMachine) -> float:
 
 
 def energy_uj(counts: Counts, machine: EnergyMachine, table: str, *, dual: bool) -> dict[str, float]:
-    """Return the seven parts of a layer's energy by the names of `PARTS` (E1), in uJ.
+    """Return the parts of a layer's energy by the names of `PARTS` (E1), and with a DRAM "dram" (E10), in uJ.
 
     Raises
     ------
@@ -303,14 +310,21 @@ def energy_uj(counts: Counts, machine: EnergyMachine, table: str, *, dual: bool)
         sums = stationary_sums_pj(counts, machine, figures, rf)
     leakage_mw = sum(count * array.leakage_mw for count, array in arrays.values())  # E4
     leakage_nj = leakage_mw * latency_us(counts, machine)
+    smem_all = smem_pj(counts, figures, smem)
+    behind = {}
+    if machine.dram_pj_per_bit is not None:  # E10
+        smem_all += counts.writeback_bytes * per_byte(figures.smem_read_byte, smem.read_pj_per_byte())
+        bits = 8 * (counts.dram_read_bytes + counts.dram_write_bytes)
+        behind["dram"] = bits * machine.dram_pj_per_bit / 1e6
     return {
         "mac": mac_pj(counts, figures) / 1e6,
         "select": select_pj(counts, machine, figures) / 1e6,
         "rf": rf_pj(counts, machine, figures, rf) / 1e6,
         "accumulator": sums / 1e6,
-        "smem": smem_pj(counts, figures, smem) / 1e6,
+        "smem": smem_all / 1e6,
         "metadata": metadata_pj(counts, figures, smem) / 1e6,
         "leakage": leakage_nj / 1e3,
+        **behind,
     }
 
 
@@ -335,11 +349,11 @@ def too_slow(machine: EnergyMachine, table: str, *, dual: bool) -> set[str]:
 
 def derived(parts: Mapping[str, float], dense: Mapping[str, float], latency: float, macs: int, effectual: int):
     """Work out section 3 of a row: totals, EDP, gain over dense and TOPS/W. Energies in uJ, latency in us."""
-    energy = sum(parts[name] for name in PARTS)
+    energy = sum(parts.values())
     return {
         "energy_uj": energy,
         "edp_uj_us": energy * latency,
-        "energy_gain": sum(dense[name] for name in PARTS) / energy,
+        "energy_gain": sum(dense.values()) / energy,
         "tops_per_watt_dense": 2 * macs / (energy * 1e6),
         "tops_per_watt_effectual": 2 * effectual / (energy * 1e6),
     }

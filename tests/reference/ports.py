@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections import Counter
 
+    from .dram import SetCell
+
 
 class Transfer(Protocol):
     """Anything that goes through a port."""
@@ -66,6 +68,7 @@ class Write:
     size: int
     order: int = 0
     last_byte_cycle: int | None = None
+    cell: SetCell | None = None  # with a DRAM: whose outputs these are
 
     def served_before(self, t: int) -> bool:
         return self.last_byte_cycle is not None and self.last_byte_cycle < t

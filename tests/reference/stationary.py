@@ -3,7 +3,8 @@
 Written from `docs/microarchitecture.md` alone (its rules M1-M17 are cited below) and without sight of `sim/`.
 One call is one convolution group, `Y[S,P] = W[S,K] X[K,P]`. In every cycle, in this order: steps end, steps
 start, the running steps work, the two ports serve that cycle's bytes, every core says what it was doing.
-Nothing is skipped and nothing is solved for. What is decided before the first cycle is in `tiling.py`.
+Nothing is skipped and nothing is solved for. What is decided before the first cycle is in `tiling.py`, and with a DRAM
+(rules D1-D21) in `blocking.py`; what moves behind the SMEM is in `dram.py`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
 
+from .blocking import Cell, Units, choose_blocking
+from .dram import BackBurst, DramLevel, Piece, RefDram, RefInput, SetCell, WriteQueue
 from .ports import Port, Write, WritePort, circular
 from .result import STATES, RefResult, ceil_div, collect
 from .tiling import (
@@ -25,6 +28,7 @@ from .tiling import (
     cores_per_set,
     cut_windows,
     deal_chunks,
+    kept_channels,
 )
 
 if TYPE_CHECKING:
@@ -42,6 +46,9 @@ class Wave:
     rows: list[int]  # real rows of each member, 0: inactive in this band
     first_of_tile: bool
     last_of_tile: bool
+    cell: Cell
+    place: int  # among the waves of its tile
+    outputs: SetCell | None  # with a DRAM: of its tile
     steps: list[Step] = field(default_factory=list)
 
     def active(self) -> list[int]:
@@ -58,6 +65,10 @@ class Step:
     columns: int
     start: int | None = None
     ended: bool = False
+    pieces: list[Piece] = field(default_factory=list)  # that it needs (D8)
+
+    def first_of_tile(self) -> bool:
+        return self.wave.first_of_tile and self.place == 0
 
 
 @dataclass(frozen=True)
@@ -83,6 +94,7 @@ class Read:
     block_bytes: int
     activation_bytes: int
     slot_freed_by: Step | WaveEnd | None  # None: the slot is free from the start
+    piece: Piece | None  # that it is read from (D13); None: lies in the SMEM from the start
     usable_from: int | None = None
 
     @property
@@ -91,6 +103,9 @@ class Read:
 
     def has_slot(self) -> bool:
         return self.slot_freed_by is None or self.slot_freed_by.ended
+
+    def can_be_served(self, t: int) -> bool:
+        return self.has_slot() and (self.piece is None or self.piece.there(t))
 
     def usable(self, t: int) -> bool:
         return self.usable_from is not None and self.usable_from <= t
@@ -115,6 +130,7 @@ class SharingSet:
 
     def __init__(self, machine: RefMachine, mode: Mode, counts: Counter[str], index: int, members: list[Core]):
         self.machine, self.mode, self.counts = machine, mode, counts
+        self.dram: DramLevel | None = None
         self.index, self.members = index, members
         self.waves: list[Wave] = []
         self.steps: list[Step] = []
@@ -129,24 +145,31 @@ class SharingSet:
 
     # --- before the clock starts ---
 
-    def add_tile(self, rows: list[int], windows: list[Window], chunks: list[int]) -> None:
+    def add_tile(self, rows: list[int], windows: list[Window], chunks: list[int], cell: Cell) -> None:
         """Append the waves and steps of one column tile (M6); `chunks` holds the columns of each."""
-        for window in windows:
-            wave = Wave(len(self.waves), window, rows, window is windows[0], window is windows[-1])
+        outputs = None
+        if self.dram is not None:
+            outputs = self.dram.add_set_cell(self.index, sum(rows) * sum(chunks) * self.machine.output_bytes)
+        for number, window in enumerate(windows):
+            first, last = window is windows[0], window is windows[-1]
+            wave = Wave(len(self.waves), window, rows, first, last, cell, number, outputs)
             for place, columns in enumerate(chunks):
-                wave.steps.append(Step(len(self.steps) + place, wave, place, columns))
+                step = Step(len(self.steps) + place, wave, place, columns)
+                if self.dram is not None:
+                    step.pieces = self.dram.pieces_of(step, cell, number)
+                wave.steps.append(step)
             self.waves.append(wave)
             self.steps.extend(wave.steps)
 
     def list_reads(self) -> None:
-        """Create every transfer with its sort key of M10, and sort."""
+        """Create every transfer with its sort key of M10, after its pass (D7), and sort."""
         slots = self.machine.chunk_slots
-        keyed: list[tuple[tuple[int, int, int, int], Read]] = []
+        keyed: list[tuple[tuple[int, int, int, int, int], Read]] = []
         for step in self.steps:
             q = step.number
             read = self._chunk_read(step)
             self.chunks[q] = read
-            keyed.append(((max(0, q - slots + 1), 0, q, 0), read))
+            keyed.append(((step.wave.cell.pass_number, max(0, q - slots + 1), 0, q, 0), read))
         for wave in self.waves:
             w = wave.number
             for j in wave.active():
@@ -156,24 +179,24 @@ class SharingSet:
                     position = before.steps[0].number + min(j, len(before.steps) - 1)
                 read = self._weight_read(wave, j)
                 self.weights[w, j] = read
-                keyed.append(((position, 1, w, j), read))
+                keyed.append(((wave.cell.pass_number, position, 1, w, j), read))
         self.reads = [read for _, read in sorted(keyed, key=lambda entry: entry[0])]
 
     def _chunk_read(self, step: Step) -> Read:
         size = step.columns * len(step.wave.window.positions) * self.machine.operand_bytes  # M7
         before = step.number - self.machine.chunk_slots
-        return Read(self.index, step.wave, None, 0, 0, 0, size, self.steps[before] if before >= 0 else None)
+        freed_by = self.steps[before] if before >= 0 else None
+        piece = None if self.dram is None else self.dram.input_piece(step.wave.cell, step.wave.place)
+        return Read(self.index, step.wave, None, 0, 0, 0, size, freed_by, piece)
 
     def _weight_read(self, wave: Wave, member: int) -> Read:
-        values = self.stored_values(wave, member)  # M8
-        value_bytes = values * self.machine.operand_bytes
-        all_bytes = ceil_div(values * (8 * self.machine.operand_bytes + self.mode.index_bits), 8)
-        block_bytes = 0
-        if member == 0:
-            for _ in range(wave.window.blocks_beginning):
-                block_bytes += self.machine.block_index_bytes
-        freed_by = WaveEnd(self.waves[wave.number - 2]) if wave.number >= 2 else None
-        return Read(self.index, wave, member, value_bytes, all_bytes - value_bytes, block_bytes, 0, freed_by)
+        value_bytes, index_bytes, block_bytes = weight_bytes(
+            self.machine, self.mode, wave.window, wave.rows[member], member
+        )
+        own = [earlier for earlier in self.waves[: wave.number] if earlier.rows[member] > 0]  # M9, D7
+        freed_by = WaveEnd(own[-2]) if len(own) >= 2 else None
+        piece = None if self.dram is None else self.dram.weight_piece(wave.cell, wave.place)
+        return Read(self.index, wave, member, value_bytes, index_bytes, block_bytes, 0, freed_by, piece)
 
     def stored_values(self, wave: Wave, member: int) -> int:
         return wave.rows[member] * wave.window.groups * self.mode.n
@@ -199,7 +222,7 @@ class SharingSet:
         for member in step.wave.active():
             core, rows = self.members[member], step.wave.rows[member]
             size = rows * step.columns * self.machine.output_bytes
-            write = Write(t + self.machine.pipeline_cycles, core.index, size)
+            write = Write(t + self.machine.pipeline_cycles, core.index, size, cell=step.wave.outputs)
             write_port.waiting.append(write)
             core.drains[step.place] = core.last_drain = write
             self.counts["accumulator_read_bytes"] += rows * step.columns * self.machine.sum_bytes
@@ -209,12 +232,25 @@ class SharingSet:
         step = self.next_step()
         if step is None or step.start is not None:
             return
+        if not self.dram_ready(step, t):
+            return
         if all(self.member_ready(step, member, t) for member in step.wave.active()):
             step.start = t
+            if step.wave.outputs is not None:
+                step.wave.outputs.staged = True
             if step.place == 0:
                 for member in step.wave.active():  # weights and indices go into latches once per wave
                     read = self.weights[step.wave.number, member]
                     self.counts["rf_read_bytes"] += read.weight_bytes + read.index_bytes
+
+    def dram_ready(self, step: Step, t: int) -> bool:
+        """Tell whether a step's pieces are there, and for a cell's first step the staging is free (D16, D18)."""
+        if self.dram is None:
+            return True
+        if not all(piece.there(t) for piece in step.pieces):
+            return False
+        assert step.wave.outputs is not None
+        return not step.first_of_tile() or self.dram.staging_free(self.index, step.wave.outputs, t)
 
     def operands_usable(self, step: Step, member: int, t: int) -> bool:
         return self.chunks[step.number].usable(t) and self.weights[step.wave.number, member].usable(t)
@@ -251,9 +287,13 @@ class SharingSet:
             return "idle"
         if step is None:
             assert core.last_drain is not None
-            return "idle" if core.last_drain.served_before(t) else "stall_drain"
+            if not core.last_drain.served_before(t):
+                return "stall_drain"
+            return "idle" if self.dram is None or self.dram.all_sent_before(self.index, t) else "stall_dram"
         if step.wave.rows[member] == 0:
             return "idle"
+        if not self.dram_ready(step, t):
+            return "stall_dram"
         if not self.operands_usable(step, member, t):
             return "stall_smem"
         if not self.sums_free(step, member, t):
@@ -262,25 +302,32 @@ class SharingSet:
         return "stall_sync"
 
 
-class ReadPort(Port[Read]):
-    """SMEM's read port (M11): round robin over the sets whose head has its slot."""
+class ReadPort(Port["Read | BackBurst"]):
+    """SMEM's read port (M11): round robin over the sets whose head has its slot; write-backs first (D14)."""
 
-    def __init__(self, machine: RefMachine, sets: list[SharingSet], counts: Counter[str]):
+    def __init__(self, machine: RefMachine, sets: list[SharingSet], counts: Counter[str], dram: DramLevel | None):
         super().__init__(machine.read_bytes_per_cycle, counts, "smem_read_bytes")
         self.latency = machine.latency_cycles
-        self.sets = sets
+        self.sets, self.dram = sets, dram
         self.last_served = len(sets) - 1  # so that the search begins at set 0
 
-    def choose(self, t: int) -> Read | None:
+    def choose(self, t: int) -> Read | BackBurst | None:
         """Take the first head with a slot in circular order after the set served last."""
+        back = None if self.dram is None else self.dram.choose_back(t)
+        if back is not None:
+            return back
         for index in circular(len(self.sets), self.last_served):
             head = self.sets[index].head()
-            if head is not None and head.has_slot():
+            if head is not None and head.can_be_served(t):
                 self.last_served = index
                 return self.sets[index].reads.pop(0)
         return None
 
-    def served(self, read: Read, t: int) -> None:
+    def served(self, read: Read | BackBurst, t: int) -> None:
+        if isinstance(read, BackBurst):
+            assert self.dram is not None
+            self.dram.back_read(read, t)
+            return
         read.usable_from = t + self.latency
         self.count(read)
 
@@ -291,6 +338,27 @@ class ReadPort(Port[Read]):
         self.counts["rf_write_bytes"] += read.weight_bytes + read.index_bytes
         for _ in read.wave.active():
             self.counts["rf_write_bytes"] += read.activation_bytes
+
+
+def weight_bytes(machine: RefMachine, mode: Mode, window: Window, rows: int, member: int) -> tuple[int, int, int]:
+    """Return the bytes of values, of their indices and of block columns of a member's weights for a wave (M8)."""
+    values = rows * window.groups * mode.n
+    value_bytes = values * machine.operand_bytes
+    all_bytes = ceil_div(values * (8 * machine.operand_bytes + mode.index_bits), 8)
+    block_bytes = 0
+    if member == 0:
+        for _ in range(window.blocks_beginning):
+            block_bytes += machine.block_index_bytes
+    return value_bytes, all_bytes - value_bytes, block_bytes
+
+
+@dataclass
+class Part:
+    """What a set computes in a band (M2, M3)."""
+
+    sharing: SharingSet
+    rows: list[int]
+    windows: list[Window]
 
 
 def run_reference(
@@ -305,6 +373,8 @@ def run_reference(
     block: int | None = None,
     block_cols: list[list[int]] | None = None,
     mask: np.ndarray | None = None,
+    dram: RefDram | None = None,
+    pixels: RefInput | None = None,
 ) -> RefResult:
     """Run one convolution group, cycle by cycle.
 
@@ -319,6 +389,10 @@ def run_reference(
         every block row, ascending. Only crisp-stc makes use of it.
     mask : ndarray, bool, shape (s, k), optional
         Nonzero weights; stc decides by it how to run.
+    dram : RefDram, optional
+        What lies behind the SMEM; by default nothing does, and every tensor lies in it.
+    pixels : RefInput, optional
+        What the columns read, for `dram`; by default a matrix product's, a pixel of k channels for every column.
 
     Raises
     ------
@@ -340,48 +414,133 @@ def run_reference(
     sets = [
         SharingSet(machine, mode, counts, i, cores[i * share : (i + 1) * share]) for i in range(machine.cores // share)
     ]
+    bands: list[list[Part]] = []
     for band in range(ceil_div(s, machine.cores * machine.rows)):
+        bands.append([])
         for sharing in sets:
             first_rows = [(band * machine.cores + core.index) * machine.rows for core in sharing.members]
             rows = [min(machine.rows, max(0, s - first)) for first in first_rows]
             if rows[0] == 0:
                 continue
             kept = None if blocks is None else block_cols[first_rows[0] // blocks]
-            windows = cut_windows(mode, k, blocks, kept)
-            for chunks in tiles:
-                sharing.add_tile(rows, windows, chunks)
+            bands[-1].append(Part(sharing, rows, cut_windows(mode, k, blocks, kept)))
+    cells = tuple(Cell(0, band, turn, 0, 0) for band in range(len(bands)) for turn in range(len(tiles)))
+    level = None
+    if dram is not None:
+        pixels = pixels or RefInput([[column] for column in range(p)], k)
+        channels = kept_channels(k, pixels.channels, blocks, block_cols)
+        level = build_dram(machine, mode, counts, dram, pixels, channels, s, p, column_tile, tiles, bands)
+        cells = level.blocking.cells
+    for sharing in sets:
+        sharing.dram = level
+    for cell in cells:
+        for part in bands[cell.band]:
+            part.sharing.add_tile(part.rows, part.windows, tiles[cell.turn], cell)
     for sharing in sets:
         sharing.list_reads()
 
-    cycles = run_clock(machine, sets, counts)
+    cycles = run_clock(machine, sets, counts, level)
 
-    assert counts["smem_write_bytes"] == s * p * machine.output_bytes
-    return collect(machine, str(mode), column_tile, cycles, counts, [core.cycles for core in cores])
+    assert all(not sharing.reads for sharing in sets)
+    if level is None:
+        assert counts["smem_write_bytes"] == s * p * machine.output_bytes
+    else:
+        level.assert_done(s, p)
+    return collect(machine, str(mode), column_tile, cycles, counts, [core.cycles for core in cores], level)
 
 
-def run_clock(machine: RefMachine, sets: list[SharingSet], counts: Counter[str]) -> int:
-    """Run until the last output byte has arrived (M16); return the number of cycles."""
-    read_port = ReadPort(machine, sets, counts)
+def build_dram(
+    machine: RefMachine,
+    mode: Mode,
+    counts: Counter[str],
+    dram: RefDram,
+    pixels: RefInput,
+    channels: int,
+    s: int,
+    p: int,
+    column_tile: int,
+    tiles: list[list[int]],
+    bands: list[list[Part]],
+) -> DramLevel:
+    """Cut inputs, weights and outputs into pieces and choose a blocking (D2-D6); `channels` are the kept ones."""
+    units = Units(
+        pixels.columns,
+        [sum(chunks) for chunks in tiles],
+        lambda raster: len(raster) * channels * machine.operand_bytes,
+        dram.kept_input_bytes is not None,
+    )
+    weights: list[dict[int, int]] = []  # D4: of each band, by wave
+    streamed: list[list[dict[int, int]]] = []  # D5: of each band and turn, by wave
+    for parts in bands:
+        of_waves: dict[int, int] = {}
+        of_turns: list[dict[int, int]] = [{} for _ in tiles]
+        for part in parts:
+            for wave, window in enumerate(part.windows):
+                for member, rows in enumerate(part.rows):
+                    if rows > 0:
+                        size = sum(weight_bytes(machine, mode, window, rows, member))
+                        of_waves[wave] = of_waves.get(wave, 0) + size
+                for turn, chunks in enumerate(tiles):
+                    size = sum(chunks) * len(window.positions) * machine.operand_bytes
+                    of_turns[turn][wave] = of_turns[turn].get(wave, 0) + size
+        weights.append(of_waves)
+        streamed.append(of_turns)
+    staging = 0
+    if dram.kept_output_bytes is None:
+        staging = 2 * min(s, machine.cores * machine.rows) * min(p, column_tile) * machine.output_bytes
+    blocking = choose_blocking(
+        capacity=dram.capacity_left(),
+        staging=staging,
+        units=units,
+        weights=[list(of_waves.values()) for of_waves in weights],
+        streamed=[[list(of_waves.values()) for of_waves in of_turns] for of_turns in streamed],
+        slots=machine.chunk_slots + 1,
+    )
+    level = DramLevel(
+        dram,
+        blocking,
+        units,
+        counts,
+        smem_latency=machine.latency_cycles,
+        output_bytes=machine.output_bytes,
+        staging=staging,
+    )
+    level.list_pieces(blocking.cells, weights, streamed)
+    level.prefetch()
+    return level
+
+
+def run_clock(machine: RefMachine, sets: list[SharingSet], counts: Counter[str], dram: DramLevel | None) -> int:
+    """Run until the last output byte has arrived (M16, D17); return the number of cycles."""
+    read_port = ReadPort(machine, sets, counts, dram)
     write_port = WritePort(machine.write_bytes_per_cycle, counts)
     before: Counter[str] = Counter()
     patience = machine.latency_cycles + machine.pipeline_cycles + sets[0].rho
+    if dram is not None:
+        write_port = dram.write_port = WriteQueue(machine.write_bytes_per_cycle, counts, machine.pipeline_cycles, dram)
+        patience += dram.dram.latency_cycles
     quiet = 0  # cycles in a row in which no byte moved and no column started
     for t in count():
         for sharing in sets:
             sharing.end_step(t, write_port)
+        if dram is not None:
+            dram.free_slots()
         for sharing in sets:
             sharing.start_step(t)
         for sharing in sets:
             sharing.run_cycle(t)
+        if dram is not None:
+            dram.serve(t)
         read_port.serve(t)
         write_port.serve(t)
         for sharing in sets:
             for member, core in enumerate(sharing.members):
                 core.cycles[sharing.state(member, t)] += 1
-        if all(sharing.next_step() is None for sharing in sets) and write_port.empty():
+        steps_over = all(sharing.next_step() is None for sharing in sets)
+        if steps_over and write_port.empty() and (dram is None or dram.finished()):
             last_byte = write_port.last_byte_cycle
             assert last_byte is not None
-            if t + 1 == last_byte + machine.latency_cycles:
+            if t + 1 == (last_byte + machine.latency_cycles if dram is None else dram.end(last_byte)):
                 return t + 1
         quiet = 0 if counts != before else quiet + 1
         before = counts.copy()

@@ -182,3 +182,11 @@ def cut_windows(mode: Mode, k: int, block: int | None, kept: list[int] | None) -
         inside = [x for group in mine for x in group]
         windows.append(Window(inside, len(mine), sum(1 for first in block_firsts if first in inside)))
     return windows
+
+
+def kept_channels(k: int, channels: int, block: int | None, block_cols: list[list[int]] | None) -> int:
+    """Return how many channels of the input some block row keeps a position of (D2)."""
+    if block is None or block_cols is None:
+        return channels
+    kept = [x for row in block_cols for col in row for x in range(col * block, (col + 1) * block) if x < k]
+    return len({x % channels for x in kept})
