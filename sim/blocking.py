@@ -135,6 +135,8 @@ class Demand:
         X, of all cells.
     read_ahead : int
         r, pieces of streamed inputs that must be held at least.
+    in_flight : int
+        f, bytes the channel moves in its latency.
     prefetch_bytes : int
         What may be there of the first weight pieces from the start (D21): as many as there are slots at most.
     """
@@ -150,6 +152,7 @@ class Demand:
     cell_kinds: Callable[[Ints, Ints], Ints]
     streamed_bytes: int
     read_ahead: int
+    in_flight: int
     prefetch_bytes: int = 0
 
 
@@ -245,10 +248,10 @@ def _that_fit(demand: Demand) -> list[_Choice]:
         add("inputs-single", size, all_inputs + all_weights * -(-units // size), size + 1, spans(size + 1))
     if size := _fewest(bands, lambda g: 2 * spans(1) + groups_of(g, 1) <= cap):
         add("weights-single", size, all_weights + all_inputs * -(-bands // size), 2, 2 * spans(1))
-    if spans(2) + 2 * largest <= cap:
+    if spans(2) + 2 * largest + demand.in_flight <= cap:
         add("weights-streamed", 0, all_inputs + all_weights * turns, 2, spans(2))
     if held is not None:
-        if size := _fewest(bands, lambda g: ahead + groups_of(g, 1) <= cap):
+        if size := _fewest(bands, lambda g: ahead + demand.in_flight + groups_of(g, 1) <= cap):
             kept = groups_of(size, 1)
             slots = (cap - kept) // max(demand.streamed.largest, 1)
             add("inputs-streamed", size, all_weights + demand.streamed_bytes, slots, 0, kept // max(largest, 1))

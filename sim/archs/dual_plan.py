@@ -329,6 +329,7 @@ def _blocking(
             cell_kinds=lambda bands, turns: turns,
             streamed_bytes=int(streamed.totals.sum()) * len(band_bytes),
             read_ahead=machine.dstc.slice_slots + 1,
+            in_flight=machine.dram.bytes_per_cycle * machine.dram.latency_cycles,
             prefetch_bytes=residency.prefetch_bytes,
         )
     )

@@ -321,6 +321,7 @@ class PlanBuilder:
                 cell_kinds=lambda bands, turns: kinds[bands] * len(widths) + turn_kinds[turns],
                 streamed_bytes=sum(int(chunks[kind].sum()) for kind in kinds) * self._columns,
                 read_ahead=machine.chunk_slots + 1,
+                in_flight=machine.dram.bytes_per_cycle * machine.dram.latency_cycles,
                 prefetch_bytes=residency.prefetch_bytes,
             )
         )

@@ -150,6 +150,7 @@ def choose_blocking(
     weights: list[list[int]],
     streamed: list[list[list[int]]],
     slots: int,
+    in_flight: int = 0,
 ) -> Blocking:
     """Try every blocking with every size of its panels or groups, and take the one of D6.
 
@@ -160,6 +161,7 @@ def choose_blocking(
     weights : the sizes of the weight pieces of each band (D4)
     streamed : the sizes of the streamed inputs' pieces of each band and turn (D5)
     slots : r of D6
+    in_flight : f of D6
 
     Raises
     ------
@@ -205,6 +207,8 @@ def choose_blocking(
                 "streamed": lambda: (slots * x, 2 * w, all_weights * n_t + all_streamed, slots, None),
             }[name]()  # fmt: skip
             needed = staging + of_inputs + of_weights
+            if name in ("weights-streamed", "inputs-streamed"):
+                needed += in_flight
             if needed > capacity:
                 continue
             if input_slots is None:  # "rest": the capacity less the outputs and the other operand

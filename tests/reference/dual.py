@@ -472,6 +472,7 @@ def build_dram(
         weights=[list(sizes.values()) for sizes in of_bands],
         streamed=[[list(sizes.values()) for sizes in of_turns] for _ in bands],
         slots=machine.slice_slots + 1,
+        in_flight=dram.bytes_per_cycle * dram.latency_cycles,
     )
     level = DramLevel(
         dram,

@@ -495,6 +495,7 @@ def build_dram(
         weights=[list(of_waves.values()) for of_waves in weights],
         streamed=[[list(of_waves.values()) for of_waves in of_turns] for of_turns in streamed],
         slots=machine.chunk_slots + 1,
+        in_flight=dram.bytes_per_cycle * dram.latency_cycles,
     )
     level = DramLevel(
         dram,
