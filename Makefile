@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 .PHONY: demo test bench clean
 
 demo: $(VENV)/.demo
+	@echo "ResNet-50 with a DRAM behind the SMEM (--machine edge-lpddr4):"
+	$(BIN)/crispsim run --layer-csv sim/layers/resnet50.csv --machine edge-lpddr4
+	@echo "The same with every tensor taken to lie in SMEM, an ideal (--machine edge, the default):"
 	$(BIN)/crispsim run --layer-csv sim/layers/resnet50.csv
 
 test: $(VENV)/.test .types/crispsim

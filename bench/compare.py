@@ -7,16 +7,16 @@ one cause, so that the changes of core-cycles over cores add up to the change in
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..sim import InputError
 from ..sim.machine import flatten
-from ..sim.result import CAUSE_COLUMNS
+from ..sim.result import CAUSE_COLUMNS, DRAM_COLUMNS
 from .run_checks import ENERGY_NUMBERS
-from .run_folder import RunFolder
+from .run_folder import SUMMARY_WORDS, RunFolder
 from .whole_files import whole_files
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _COUNTS = (
     "smem_bound_cycles", "utilization", "macs_dense", "macs_effectual", "macs_issued", "weight_bytes",
     "metadata_bytes", "activation_bytes", "rf_read_bytes", "rf_write_bytes", "accumulator_read_bytes",
     "accumulator_write_bytes", "mux_selections", "mux2_selections", "popcount_adders", "crossbar_bits", "latency_us",
-    "speedup",
+    "speedup", *(name for name in DRAM_COLUMNS if name not in ("dram_uj", "stall_dram_core_cycles", "blocking")),
 )  # fmt: skip
 
 # Of those, what another pattern changes whatever the machine makes of it.
@@ -41,6 +41,7 @@ _TOTALS = (
     "cycles", "latency_us", "speedup", "utilization", "macs_dense", "macs_effectual", "macs_issued",
     "compute_bound_cycles", "smem_bound_cycles", "smem_read_bytes", "smem_write_bytes", "weight_bytes",
     "metadata_bytes", "activation_bytes",
+    *(name for name in DRAM_COLUMNS if name.startswith(("dram_", "writeback_")) and name != "dram_uj"),
 )  # fmt: skip
 _MEMORY_FIELDS = ("read_pj", "write_pj", "leakage_mw", "area_mm2", "origin")
 
@@ -86,7 +87,9 @@ class ArchComparison:
     macs_effectual and tops_per_watt_effectual, which follow from it alone. differs : columns of shape or pattern that
     differ, separated by spaces; the cycles of such a layer are not comparable one to one.
     calls_a, calls_b, and NAME_a, NAME_b of every column of shape and pattern : as in results.csv.
-    NAME_a, NAME_b, NAME_ratio : of every other column compared, of one call; ratio is B over A.
+    NAME_a, NAME_b, NAME_ratio : of every other column compared, of one call; ratio is B over A. Those of DRAM are there
+    if a machine of the two has one, 0 of one that has none.
+    blocking_a, blocking_b : in which order DRAM was read, then too.
     cycles_change : B - A, of one call. CAUSE_share : the share of this change that the cause explains; the shares
     of a layer add up to 1.
 
@@ -227,7 +230,7 @@ def compare_runs(a: RunFolder, b: RunFolder, pairs: Sequence[Pair] | None = None
     named = pairs is not None
     pairs = list(pairs) if pairs is not None else choose_pairs(a, b)
     without = [name for name, run in (("A", a), ("B", b)) if not run.has_energy]
-    measures = [*_COUNTS, *(() if without else ENERGY_NUMBERS)]
+    counted = [*_COUNTS, *(() if without else ENERGY_NUMBERS)]
     lacks = f"{' and '.join(without)} {'were' if len(without) > 1 else 'was'} run without an energy table"
     return Comparison(
         a=a,
@@ -240,7 +243,7 @@ def compare_runs(a: RunFolder, b: RunFolder, pairs: Sequence[Pair] | None = None
                 a=pair[0],
                 b=pair[1],
                 totals=_totals(a, b, pair, energy=not without),
-                layers=_layers(a, b, pair, measures),
+                layers=_layers(a, b, pair, _modelled(counted, a, b, pair)),
             )
             for pair in pairs
         ],
@@ -251,8 +254,7 @@ def compare_runs(a: RunFolder, b: RunFolder, pairs: Sequence[Pair] | None = None
 def json_of(comparison: Comparison) -> dict[str, Any]:
     """The comparison as JSON's own values; every layer of every architecture, None for what is not there."""
     return {
-        "a": {"path": str(comparison.a.path), "command": comparison.a.summary["command"]},
-        "b": {"path": str(comparison.b.path), "command": comparison.b.summary["command"]},
+        **{name: _told_of(run) for name, run in (("a", comparison.a), ("b", comparison.b))},
         "identical": comparison.identical,
         "configuration": [{"key": d.key, "a": d.a, "b": d.b, "archs": list(d.archs)} for d in comparison.configuration],
         "archs_only_in_a": comparison.only_a,
@@ -273,6 +275,11 @@ def json_of(comparison: Comparison) -> dict[str, Any]:
             for arch in comparison.archs
         ],
     }
+
+
+def _told_of(run: RunFolder) -> dict[str, Any]:
+    """What must be known of a run to read any of its numbers."""
+    return {"path": str(run.path)} | {name: run.summary[name] for name in ("command", *SUMMARY_WORDS)}
 
 
 def write_csv(path: Path, comparison: Comparison) -> None:
@@ -314,9 +321,9 @@ def _differences(a: Mapping[str, object], b: Mapping[str, object]) -> list[Diffe
 def _settings(run: RunFolder, *, figures: bool) -> dict[str, object]:
     """The run's own settings, by dotted key."""
     config = run.config
-    settings: dict[str, object] = {"seed": config["seed"]}
+    settings: dict[str, object] = {name: config[name] for name in ("seed", "fuse")}
     settings |= flatten({name: config[name] for name in ("options", "versions")})
-    settings |= {name: run.summary.get(name) for name in ("dram", "memory")}
+    settings |= {name: run.summary[name] for name in ("dram", "memory")}
     energy = flatten({"energy": config["energy"]})
     told = (key for key in energy if key == "energy.table" or (figures and not key.endswith((".source", ".kind"))))
     return settings | {key: energy[key] for key in told}
@@ -340,33 +347,50 @@ def _arch_settings(run: RunFolder, name: str, *, figures: bool) -> dict[str, obj
     }
 
 
+def _modelled(names: Collection[str], a: RunFolder, b: RunFolder, pair: Pair) -> list[str]:
+    """Those of the names that the two have: of DRAM only if a machine has one."""
+    with_dram = a.machines[pair[0]].has_dram or b.machines[pair[1]].has_dram
+    return [name for name in names if with_dram or name not in DRAM_COLUMNS]
+
+
+def _causes(names: Collection[str]) -> dict[str, str]:
+    """The causes of core-cycles among columns, with their columns."""
+    return {cause: column for cause, column in CAUSE_COLUMNS.items() if column in names}
+
+
 def _totals(a: RunFolder, b: RunFolder, pair: Pair, *, energy: bool) -> dict[str, Change]:
     """Totals of the two."""
     one, other = _total_of(a, pair[0]), _total_of(b, pair[1])
-    names = (*_TOTALS, *(f"core_cycles.{cause}" for cause in CAUSE_COLUMNS), *(ENERGY_NUMBERS if energy else ()))
-    return {name: Change(a=one[name], b=other[name]) for name in names}
+    causes = _causes(_modelled(CAUSE_COLUMNS.values(), a, b, pair))
+    names = _modelled([*_TOTALS, *(ENERGY_NUMBERS if energy else ())], a, b, pair)
+    return {
+        name: Change(a=one[name], b=other[name]) for name in [*names, *(f"core_cycles.{cause}" for cause in causes)]
+    }
 
 
 def _total_of(run: RunFolder, arch: str) -> dict[str, Any]:
-    return flatten(run.summary["totals"][arch])
+    """The totals by dotted key; of DRAM 0 where there is none."""
+    none = dict.fromkeys((*DRAM_COLUMNS, "core_cycles.stall_dram"), 0)
+    return none | flatten(run.summary["totals"][arch])
 
 
 def _layers(a: RunFolder, b: RunFolder, pair: Pair, measures: Sequence[str]) -> pandas.DataFrame:
     rows_a, rows_b = _rows_of(a, pair[0]), _rows_of(b, pair[1])
-    records = []
+    causes, records = _causes(measures), []
+    told = ("blocking",) if "stall_dram" in causes else ()
     for key in dict.fromkeys([*rows_a, *rows_b]):
         one, other = rows_a.get(key), rows_b.get(key)
         compared = ("calls", *SHAPE, *PATTERN, *measures)
         record = {"layer": key[0], "arch_a": pair[0], "arch_b": pair[1]}
-        record |= {f"{name}_a": one[name] for name in compared if one}
-        record |= {f"{name}_b": other[name] for name in compared if other}
+        record |= {f"{name}_a": one[name] for name in (*compared, *told) if one}
+        record |= {f"{name}_b": other[name] for name in (*compared, *told) if other}
         if one and other:
             unlike = [name for name in compared if one[name] != other[name]]
             changed = any(name not in PATTERN and name not in _OF_PATTERN for name in unlike)
             record |= {"in": "both", "changed": changed, "pattern_only": bool(unlike) and not changed}
             record["differs"] = " ".join(name for name in unlike if name in SHAPE or name in PATTERN)
             record |= {f"{name}_ratio": Change(a=one[name], b=other[name]).ratio for name in measures}
-            record |= _split(one, other)
+            record |= _split(one, other, causes)
         else:
             record |= {"in": "a" if one else "b", "changed": True, "pattern_only": False, "differs": ""}
         records.append(record)
@@ -374,30 +398,36 @@ def _layers(a: RunFolder, b: RunFolder, pair: Pair, measures: Sequence[str]) -> 
 
 
 def _rows_of(run: RunFolder, arch: str) -> dict[tuple[str, int], dict[str, Any]]:
-    """Rows of an architecture by the layer's name and its occurrence."""
+    """Rows of an architecture by the layer's name and its occurrence; of DRAM 0, and no blocking, without one."""
     seen: Counter[str] = Counter()
     found = {}
-    for row in run.rows.loc[run.rows["arch"] == arch].to_dict(orient="records"):
+    own = run.rows.loc[run.rows["arch"] == arch]
+    if run.machines[arch].has_dram:
+        whole = [name for name in DRAM_COLUMNS if name in own and name not in ("dram_uj", "blocking")]
+        own = own.astype(dict.fromkeys(whole, int))  # rows without left them floating-point numbers
+    else:
+        own = own.assign(**(dict.fromkeys(DRAM_COLUMNS, 0) | {"blocking": ""}))
+    for row in own.to_dict(orient="records"):
         name = str(row["layer"])
         found[name, seen[name]] = row
         seen[name] += 1
     return found
 
 
-def _split(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+def _split(one: Mapping[str, Any], other: Mapping[str, Any], causes: Mapping[str, str]) -> dict[str, Any]:
     """The change in cycles, and the share of it that each cause explains."""
     change = other["cycles"] - one["cycles"]
     if not change:
         return {"cycles_change": change}
-    before, after = _cycles_by_cause(one), _cycles_by_cause(other)
+    before, after = _cycles_by_cause(one, causes), _cycles_by_cause(other, causes)
     return {"cycles_change": change} | {
-        f"{cause}_share": (after[cause] - before[cause]) / change + 0.0 for cause in CAUSE_COLUMNS
+        f"{cause}_share": (after[cause] - before[cause]) / change + 0.0 for cause in causes
     }
 
 
-def _cycles_by_cause(row: Mapping[str, Any]) -> dict[str, float]:
+def _cycles_by_cause(row: Mapping[str, Any], causes: Mapping[str, str]) -> dict[str, float]:
     """The layer's cycles, split as its core-cycles are."""
-    spent = {cause: row[column] for cause, column in CAUSE_COLUMNS.items()}
+    spent = {cause: row[column] for cause, column in causes.items()}
     return {cause: value * row["cycles"] / sum(spent.values()) for cause, value in spent.items()}
 
 
@@ -419,8 +449,11 @@ def _columns(measures: Sequence[str]) -> Iterator[str]:
         yield from (f"{name}_a", f"{name}_b")
     for name in measures:
         yield from (f"{name}_a", f"{name}_b", f"{name}_ratio")
+    causes = _causes(measures)
+    if "stall_dram" in causes:
+        yield from ("blocking_a", "blocking_b")
     yield "cycles_change"
-    yield from (f"{cause}_share" for cause in CAUSE_COLUMNS)
+    yield from (f"{cause}_share" for cause in causes)
 
 
 def _plain_records(table: pandas.DataFrame) -> list[dict[str, Any]]:

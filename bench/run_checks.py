@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,14 +15,25 @@ from pydantic import BaseModel, Field, ValidationError
 
 from ..sim import InputError, Machine, Total
 from ..sim.machine import flatten
-from ..sim.result import CAUSE_COLUMNS, ENERGY_COLUMNS, columns_of
+from ..sim.result import (
+    CAUSE_COLUMNS,
+    DRAM_COLUMNS,
+    ENERGY_COLUMNS,
+    UNFUSED,
+    causes_of,
+    columns_of,
+)
 
 if TYPE_CHECKING:
     import pandas
 
-TEXT_COLUMNS = ("layer", "arch", "mode", "mask", "nm", "block", "note", "sram_origin")
+TEXT_COLUMNS = (
+    "layer", "arch", "mode", "mask", "nm", "block", "note", "sram_origin", "smem_resident_ideal", "blocking",
+    "input_kept", "output_kept",
+)  # fmt: skip
 
-_MAY_BE_EMPTY = "requested_sparsity"
+# Columns of numbers that may have empty cells: those of DRAM in the rows of machines that have none.
+MAY_BE_EMPTY = ("requested_sparsity", *(name for name in DRAM_COLUMNS if name not in TEXT_COLUMNS))
 # What pydantic calls a problem, in words that name no type of Python.
 _RULES = {
     "missing": "is missing",
@@ -39,8 +50,12 @@ _RULES = {
 # Totals that the rows must add up to, and how nearly, relative to the larger.
 _SUMS = {"cycles": 0.0, "energy_uj": 1e-9}
 _POSITIVE = ("calls", "s", "k", "p", "groups", "macs_dense", "cycles", "latency_us", "speedup")
-_TOTALS = tuple(f.name for f in fields(Total) if f.name not in ("arch", "core_cycles", "energy", "energy_ratios"))
-# The columns of energy that are numbers; a total has them all.
+_TOTALS = tuple(
+    f.name
+    for f in fields(Total)
+    if f.name not in ("arch", "core_cycles", "has_dram", "energy", "energy_ratios", "unfused")
+)
+# The columns of energy that are numbers; a total has them all, but for DRAM's where there is none.
 ENERGY_NUMBERS = tuple(name for name in ENERGY_COLUMNS if name not in TEXT_COLUMNS)
 
 
@@ -62,6 +77,7 @@ class _Arch(CheckedPart, frozen=True):
 class _Config(CheckedPart, frozen=True):
     command: str
     seed: int
+    fuse: bool
     energy: dict[str, Any]
     versions: dict[str, str]
     options: dict[str, Any]
@@ -116,8 +132,11 @@ class _Energy(CheckedPart, frozen=True):
 class _Summary(CheckedPart, frozen=True):
     command: str
     versions: dict[str, str]
+    machine: str
+    dram: str
     memory: str
     seed: int
+    fuse: bool
     options: dict[str, Any]
     totals_are: str
     totals: dict[str, dict[str, Any]]
@@ -162,8 +181,11 @@ def _problems(rows: pandas.DataFrame, summary: Any, config: Any) -> Iterator[str
     """What is wrong, each only looked for when nothing was before it."""
     yield from shape_problems("summary.json", _Summary, summary)
     yield from shape_problems("config.toml", _Config, config)
-    yield from _columns(rows, with_energy=summary["energy"] is not None)
-    archs = [arch["name"] for arch in config["arch"]]
+    dram = {arch["name"]: Machine.model_validate(arch["machine"]).has_dram for arch in config["arch"]}
+    if summary["fuse"] != config["fuse"]:
+        yield f"summary.json: fuse is {summary['fuse']}, config.toml's {config['fuse']}".lower()
+    yield from _columns(rows, dram, with_energy=summary["energy"] is not None, with_fusion=config["fuse"])
+    archs = list(dram)
     found = {"summary.json": list(summary["totals"])}
     if energy := summary["energy"]:
         for key in ("memories", "area_mm2", "pj_per_count"):
@@ -172,7 +194,7 @@ def _problems(rows: pandas.DataFrame, summary: Any, config: Any) -> Iterator[str
         if names != archs:
             yield f"{place} is of {', '.join(names) or 'none'}, config.toml of {', '.join(archs)}"
     yield from _order(rows, archs)
-    yield from _totals(summary)
+    yield from _totals(summary, dram)
     yield from _sums(rows, summary)
 
 
@@ -188,9 +210,14 @@ def shape_problems(file: str, model: type[CheckedPart], content: object) -> Iter
         yield f"{file}: {f'{place}: ' if place else ''}{rule}"
 
 
-def _columns(rows: pandas.DataFrame, *, with_energy: bool) -> Iterator[str]:
-    """All columns of such a run, numbers where they must be."""
-    for name in columns_of(with_energy=with_energy):
+def _columns(
+    rows: pandas.DataFrame, dram: Mapping[str, bool], *, with_energy: bool, with_fusion: bool
+) -> Iterator[str]:
+    """All columns of such a run, numbers where they must be. dram : whether an architecture's machine has one."""
+    with_dram, with_resident = any(dram.values()), not all(dram.values())
+    for name in columns_of(
+        with_energy=with_energy, with_dram=with_dram, with_resident=with_resident, with_fusion=with_fusion
+    ):
         if name not in rows.columns:
             yield f"results.csv: column {name!r} is missing"
         if rows.empty:
@@ -198,15 +225,24 @@ def _columns(rows: pandas.DataFrame, *, with_energy: bool) -> Iterator[str]:
         if name in TEXT_COLUMNS:
             continue
         values = rows[name]
-        if values.dtype.kind not in "iuf" or not (name == _MAY_BE_EMPTY or np.isfinite(values).all()):
+        if values.dtype.kind not in "iuf":
             yield f"results.csv: column {name!r}: must hold numbers only"
-        if name in _POSITIVE and np.min(values.to_numpy()) <= 0:
+        numbers = values.to_numpy()
+        if name in DRAM_COLUMNS:
+            own = np.array([dram.get(arch, True) for arch in rows["arch"]])
+            if not np.isnan(numbers[~own]).all():
+                yield f"results.csv: column {name!r}: must be empty where the machine has no DRAM"
+            numbers = numbers[own]
+        if name != "requested_sparsity" and not np.isfinite(numbers).all():
+            yield f"results.csv: column {name!r}: must hold numbers only"
+        if name in _POSITIVE and np.min(numbers) <= 0:
             yield f"results.csv: column {name!r}: must be {'at least 1' if values.dtype.kind in 'iu' else 'above 0'}"
-        if (values.to_numpy() < 0).any():
+        if (numbers < 0).any():
             yield f"results.csv: column {name!r}: must not be negative"
     if not with_energy and ENERGY_COLUMNS[0] in rows.columns:
         yield "results.csv has energies, summary.json: energy is null"
-    if (np.sum(rows[list(CAUSE_COLUMNS.values())].to_numpy(), axis=1) < 1).any():
+    causes = [CAUSE_COLUMNS[cause] for cause in causes_of(with_dram=with_dram)]
+    if (np.nansum(rows[causes].to_numpy(), axis=1) < 1).any():
         yield "results.csv: core-cycles must be at least 1"
 
 
@@ -235,13 +271,15 @@ def _sums(rows: pandas.DataFrame, summary: Any) -> Iterator[str]:
                 yield f"summary.json: totals.{arch}.{key} is {total[key]}, the rows of results.csv add up to {amount}"
 
 
-def _totals(summary: Any) -> Iterator[str]:
+def _totals(summary: Any, dram: Mapping[str, bool]) -> Iterator[str]:
     """All totals of such a run, as numbers."""
-    needed = [*_TOTALS, *(f"core_cycles.{cause}" for cause in CAUSE_COLUMNS)]
-    needed += ENERGY_NUMBERS if summary["energy"] else ()
     for arch, total in summary["totals"].items():
         flat = flatten(total)
-        for key in needed:
+        needed = [*_TOTALS, *(ENERGY_NUMBERS if summary["energy"] else ())]
+        needed = [key for key in needed if dram[arch] or key not in DRAM_COLUMNS]
+        if summary["fuse"]:
+            needed += [f"unfused_{key}" for key in UNFUSED if key in needed]
+        for key in [*needed, *(f"core_cycles.{cause}" for cause in causes_of(with_dram=dram[arch]))]:
             value = flat.get(key)
             if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
                 yield f"summary.json: totals.{arch}.{key}: must be a number"

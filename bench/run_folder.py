@@ -14,24 +14,26 @@ from typing import TYPE_CHECKING, Any
 import tomli_w
 
 from ..sim import ArchSpec, InputError, Machine, Results
-from ..sim.energy import LEFT_OUT, EnergyTable, Figure, Term, area_of
+from ..sim.energy import EnergyTable, Figure, Term, area_of, left_out
 from ..sim.workload import NO_BLOCKS
-from .run_checks import TEXT_COLUMNS, check_run, why_unread
+from .run_checks import MAY_BE_EMPTY, TEXT_COLUMNS, check_run, why_unread
 from .whole_files import check_folder, whole_folder
 
 if TYPE_CHECKING:
     import pandas
 
 FILES = ("results.csv", "summary.json", "config.toml")
+# Keys of summary.json without which no number of a run can be read.
+SUMMARY_WORDS = ("machine", "dram", "memory", "fuse")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
     """How a run was made: enough to run it again.
 
-    command : the command line. versions : of crispsim, Python and what computes. options : the run's own. inputs :
-    files read. specs : architectures with their machines. energy : the energy table, if any. notices : what the layer
-    table's reader had to say.
+    command : the command line. versions : of crispsim, Python and what computes. fuse : whether layers leave tensors to
+    each other. options : the run's own. inputs : files read. specs : architectures with their machines. energy : the
+    energy table, if any. notices : what the layer table's reader had to say.
     """
 
     command: str
@@ -41,6 +43,7 @@ class RunRecord:
     inputs: tuple[Path, ...]
     specs: tuple[ArchSpec, ...]
     energy: EnergyTable | None
+    fuse: bool = False
     notices: tuple[str, ...] = ()
 
 
@@ -80,7 +83,8 @@ def write_run(folder: Path, results: Results, record: RunRecord) -> None:
 class RunFolder:
     """A run's folder as it was written, and as `run_checks` has found it.
 
-    rows : results.csv, a row per layer and architecture; an empty cell of text is "", of a number NaN. summary :
+    rows : results.csv, a row per layer and architecture; an empty cell of text is "", of a number NaN (a column of
+    whole numbers with such cells is one of floating-point numbers, all of them exact below 2^53). summary :
     summary.json. config : config.toml.
     """
 
@@ -103,6 +107,23 @@ class RunFolder:
     def has_energy(self) -> bool:
         """Whether it was run with an energy table."""
         return self.summary["energy"] is not None
+
+    @property
+    def has_dram(self) -> bool:
+        """Whether some architecture's machine has a DRAM."""
+        return any(machine.has_dram for machine in self.machines.values())
+
+    @property
+    def fused(self) -> bool:
+        """Whether layers left tensors to each other."""
+        return self.summary["fuse"]
+
+    @property
+    def machine_line(self) -> str:
+        """The machine's preset, its DRAM, whether results are the SMEM-resident ideal, and fusion, in a line."""
+        said = self.summary
+        fused = "; with --fuse" if self.fused else ""
+        return f"machine {said['machine']}; DRAM: {said['dram']}; {said['memory']}{fused}"
 
     @property
     def machines(self) -> dict[str, Machine]:
@@ -131,7 +152,7 @@ def read_run(folder: Path) -> RunFolder:
     text: dict[Hashable, type] = dict.fromkeys(TEXT_COLUMNS, str)
     read: dict[str, Callable[[Path], Any]] = {
         "results.csv": lambda path: pandas.read_csv(
-            path, dtype=text, keep_default_na=False, na_values={"requested_sparsity": ""}
+            path, dtype=text, keep_default_na=False, na_values=dict.fromkeys(MAY_BE_EMPTY, "")
         ),
         "summary.json": lambda path: json.loads(path.read_text(encoding="utf-8")),
         "config.toml": lambda path: tomllib.loads(path.read_text(encoding="utf-8")),
@@ -155,9 +176,9 @@ def summary_of(results: Results, record: RunRecord) -> dict[str, Any]:
     return {
         "command": record.command,
         "versions": record.versions,
-        "dram": "none",
-        "memory": "SMEM-resident ideal: every tensor is taken to lie in SMEM",
+        **results.machine_words(),
         "seed": record.seed,
+        "fuse": results.fused,
         "options": record.options,
         "totals_are": "sums over the layers, each as often as it is called, then ratios of sums; speedup in cycles",
         "totals": {arch: results.total(arch).record() for arch in results.archs},
@@ -184,7 +205,7 @@ def _energy_of(results: Results, table: EnergyTable) -> dict[str, Any]:
         "memories": {arch: [memory.record() for memory in model.memories] for arch, model in models.items()},
         "area_mm2": {arch: area_of(model.memories) for arch, model in models.items()},
         "clock_notes": results.clock_notes(),
-        "left_out": list(LEFT_OUT),
+        "left_out": left_out(results.machines.values()),
     }
 
 
@@ -198,6 +219,7 @@ def config_of(record: RunRecord) -> str:
         {
             "command": record.command,
             "seed": record.seed,
+            "fuse": record.fuse,
             "energy": _table_of(record.energy),
             "versions": record.versions,
             "options": record.options,

@@ -98,7 +98,7 @@ def _preface(command: str, sparsity: float) -> Iterator[str]:
     yield f"Made by `{command}`."
     yield f"Every layer stands in the CSV beside this file. Weight sparsity asked: {100 * sparsity:g}%."
     yield "An excess is (cycles - compute bound) / compute bound, split exactly by what the cores waited for; idle"
-    yield "counts beyond that of cores with less work. `docs/microarchitecture.md`, section 8, explains every cause"
+    yield "counts beyond that of cores with less work. `docs/microarchitecture.md`, section 10, explains every cause"
     yield "above 2%. A negative idle: cores with less work than the busiest wait for slices instead of being idle."
     yield ""
 

@@ -11,7 +11,7 @@ from ..sim import ARCHITECTURES, ArchSpec, InputError, load_arch
 from ..sim.activations import NoZeros
 from ..sim.arch_spec import variant_names, variant_summary
 from ..sim.energy import EnergyModel, area_of, clock_notes, clock_warnings, table_names
-from ..sim.machine import describe, parse_overrides, preset_names
+from ..sim.machine import Machine, describe, name_of, parse_overrides, preset_names
 from ..sim.weights import Weights
 from .options import NO_ENERGY, energy_option, machine_option, set_option, verbose_option
 from .terminal import Terminal, terminal
@@ -29,9 +29,9 @@ def archs(ctx: click.Context) -> None:
             console.print(f"{name:<20}{architecture.summary}", soft_wrap=True)
         for name in variant_names():
             console.print(f"{name:<20}{variant_summary(name)}", soft_wrap=True)
-        console.print(
-            f"\n--arch also takes a .toml file; machines (--machine): {', '.join(preset_names())}, or a .toml file"
-        )
+        console.print("\n--arch also takes a .toml file; machines (--machine), or a .toml file:")
+        for name in preset_names():
+            console.print(f"  {name:<18}DRAM: {Machine.load(name).dram_line}", soft_wrap=True, highlight=False)
         console.print(f"energy tables (--energy): {', '.join(table_names())}, a .toml file, or none")
 
 
@@ -47,6 +47,7 @@ def show(name: str, machine: str, overrides: tuple[str, ...], energy: str) -> No
     model = None if energy == NO_ENERGY else EnergyModel.of(spec.machine, spec.architecture, energy)
     console = terminal(120)
     console.print(f"{spec.name}: {spec.architecture.summary}")
+    console.print(f"machine: {name_of(spec.machine)}", highlight=False)
     if spec.masks == "unstructured":
         console.print("It is given unstructured weights of the sparsity that the other architectures' weights have.")
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
@@ -65,6 +66,13 @@ def show(name: str, machine: str, overrides: tuple[str, ...], energy: str) -> No
         f"{ports[0] * made.clock_ghz:g} GB/s read, {ports[1] * made.clock_ghz:g} GB/s written",
         highlight=False,
     )
+    if made.has_dram:
+        console.print(
+            f"DRAM: {made.dram_line}; {made.dram.bytes_per_cycle * made.clock_ghz:g} GB/s, reads and writes together",
+            highlight=False,
+        )
+    else:
+        console.print("DRAM: none (SMEM-resident ideal: every tensor is taken to lie in SMEM)", highlight=False)
     ways = {pattern.nm: _how(spec, pattern) for pattern in (Pattern(n=n, m=m) for n, m in _SHOWN_PATTERNS)}
     if len(set(ways.values())) == 1:
         ways = {"of any pattern": next(iter(ways.values()))}

@@ -53,6 +53,13 @@ _ROWS = (
     ("metadata_bytes", "  metadata, B", 1),
     ("activation_bytes", "  activations, B", 1),
     ("smem_write_bytes", "SMEM written, B", 1),
+    ("writeback_bytes", "SMEM read for DRAM, B", 1),
+    ("dram_read_bytes", "DRAM read, B", 1),
+    ("dram_weight_bytes", "  weights, B", 1),
+    ("dram_input_bytes", "  inputs, B", 1),
+    ("dram_residual_bytes", "  residual inputs, B", 1),
+    ("dram_write_bytes", "DRAM written, B", 1),
+    ("dram_bound_cycles", "DRAM bound, cycles", 1),
 )
 _LAST_OF_SECTION = ("speedup", "energy_gain", "macs_issued", f"core_cycles.{list(CAUSE_COLUMNS)[-1]}")
 
@@ -119,6 +126,7 @@ def print_comparison(comparison: Comparison, console: Terminal, most: int) -> No
     """Print what differs, the totals, and at most so many layers of each architecture (0: all)."""
     for name, run in (("A", comparison.a), ("B", comparison.b)):
         console.print(f"{name}: {run.path}: {run.summary['command']}", soft_wrap=True)
+        console.print(f"   {run.machine_line}", soft_wrap=True, highlight=False)
     if comparison.identical:
         console.print("no differences")
         return
@@ -277,7 +285,11 @@ def _times(row: dict[str, Any]) -> str:
 
 def _causes(row: dict[str, Any], most: int) -> str:
     """The causes whose core-cycles changed most."""
-    changes = {cause: row[f"{column}_b"] - row[f"{column}_a"] for cause, column in CAUSE_COLUMNS.items()}
+    changes = {
+        cause: row[f"{column}_b"] - row[f"{column}_a"]
+        for cause, column in CAUSE_COLUMNS.items()
+        if f"{column}_a" in row
+    }
     largest = sorted((cause for cause in changes if changes[cause]), key=lambda cause: -abs(changes[cause]))
     said = []
     for cause in largest[:most]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..bench.figures import figure8_table, metadata, roofline, sparsity, stalls
+from ..bench.figures import figure8_table, metadata, roofline, roofline_levels, sparsity, stalls
 from ..bench.figures.drawing import need_matplotlib
 from ..bench.figures.figure_kind import check_target, read_table, write_figure
 from ..bench.figures.registry import FIGURES
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MOST_WEIGHTS = 1 << 26
+DRAM_PRESET = "edge-lpddr4"
 
 
 class _Figures(click.Group):
@@ -45,8 +46,9 @@ class _Figures(click.Group):
 def figure(ctx: click.Context) -> None:
     """Draw a figure: its table as CSV, and the picture as SVG and PNG. Without a name, list them."""
     if ctx.invoked_subcommand is None:
+        width = 2 + max(map(len, FIGURES))
         for kind in FIGURES.values():
-            click.echo(f"{kind.name:<10}{kind.summary}")
+            click.echo(f"{kind.name:<{width}}{kind.summary}")
 
 
 def _figure_command(name: str, example: str, *options: Callable) -> Callable:
@@ -129,6 +131,10 @@ _jobs = click.option(
     help="Layers worked on at a time. [default: the number of cores]",
 )  # fmt: skip
 _simulation = (_layer_csv, _sparsity, machine_option, set_option, _seed, _jobs)
+_dram_machine = click.option(
+    "--machine", default=DRAM_PRESET, show_default=True, metavar="NAME|FILE.toml",
+    help="Machine with a DRAM: a preset, or a file.",
+)  # fmt: skip
 _paper = (
     *_simulation,
     click.option(
@@ -188,6 +194,20 @@ def collect_roofline(run: Path | None, **given: Any) -> pd.DataFrame:
         folder = _read(run)
         return roofline.collect(folder.rows, folder.machines)
     return roofline.collect(*_simulated(**given))
+
+
+@_figure_command(
+    "roofline-levels", "crispsim figure roofline-levels --run out/r50",
+    _run, _layer_csv, _sparsity, _dram_machine, set_option, _seed, _jobs,
+)  # fmt: skip
+def collect_levels(run: Path | None, **given: Any) -> pd.DataFrame:
+    """Read or simulate a run with a DRAM."""
+    if run is not None:
+        folder = _read(run)
+        return roofline_levels.collect(folder.rows, folder.machines)
+    if not Machine.load(given["machine"], parse_overrides(given["overrides"])).has_dram:
+        raise InputError(f"figure roofline-levels: {roofline_levels.NO_DRAM}")
+    return roofline_levels.collect(*_simulated(**given))
 
 
 @_figure_command(

@@ -17,6 +17,11 @@ from .training import parse_arguments
 
 _LARGEST_AXIS = 2**31 - 1
 
+_NO_RESIDUALS = (
+    "residual inputs are not in the table: where layers' outputs are added, name them in a column Residual "
+    "(docs/files.md), or runs with a DRAM leave out reading them"
+)
+
 
 @click.command(
     epilog="Example: crispsim layers torchvision.models:resnet50 --input 1x3x224x224 --out resnet50.csv",
@@ -59,6 +64,7 @@ def layers(model: str, inputs: tuple[str, ...], model_arguments: tuple[str, ...]
         found = _of_onnx(Path(model), shapes, arguments, notices)
     else:
         found = _of_model(model, shapes, arguments, notices)
+    notices.append(_NO_RESIDUALS)
     for line in notices:
         click.echo(f"note: {line}", err=True)
     if out is None:

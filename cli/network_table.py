@@ -7,7 +7,7 @@ folded; where an architecture meets other zeros in each of them, and takes other
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from rich.table import Table
@@ -15,13 +15,13 @@ from rich.table import Table
 from ..formats.errors import few
 from ..sim import LayerResult, Results, Total
 from ..sim.archs import BASELINE
-from ..sim.energy import PARTS
-from ..sim.result import CAUSE_COLUMNS
+from ..sim.result import causes_of, parts_of
 from ..sim.workload import NO_BLOCKS
 from .tables import plain_table, print_first, print_table, short_name
 from .terminal import Terminal
 
 _MEAN = "~"
+_IDEAL = "*"
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,10 @@ class _Fold:
         """How far the cycles lie apart, of their mean."""
         cycles = [rows[index].cycles for rows in self.layers]
         return (max(cycles) - min(cycles)) / self.mean_cycles(index)
+
+    def mark(self, index: int) -> str:
+        """The sign of layers that need more than the SMEM holds, where all is taken to lie there."""
+        return _IDEAL if any(rows[index].smem_resident_ideal for rows in self.layers) else ""
 
     def busy(self, index: int) -> str:
         """The share of busy core-cycles."""
@@ -93,6 +97,7 @@ def _layer_table(title: str, folded: Folded, archs: Sequence[str], measures: Seq
         for name in _measures(arch, archs, measures):
             head = f"{arch}\n{name}" if len(archs) > 1 and name == "cycles" else f"\n{name}"
             table.add_column(head if len(archs) > 1 else name, justify="right", no_wrap=True)
+    marked = {index for fold in folded for index in range(len(fold.first)) if fold.mark(index)}
     for fold in folded:
         first, layer = fold.first[0], fold.first[0].layer
         groups = f"{layer.groups} * " if layer.groups > 1 else ""
@@ -102,8 +107,9 @@ def _layer_table(title: str, folded: Folded, archs: Sequence[str], measures: Seq
         for index, row in enumerate(fold.first):
             if row.arch in archs:
                 mean = fold.mean_cycles(index)
+                mark = fold.mark(index) or " " * (index in marked)
                 values = {
-                    "cycles": f"{_MEAN if fold.spread(index) else ''}{mean:,.0f}",
+                    "cycles": f"{_MEAN if fold.spread(index) else ''}{mean:,.0f}{mark}",
                     "speedup": f"{row.baseline_cycles / mean:.2f}x",
                     "busy": fold.busy(index),
                 }
@@ -124,7 +130,7 @@ def _fold(results: Results) -> Folded:
     folded: dict[Hashable, list[list[LayerResult]]] = {}
     for start in range(0, len(results.rows), width):
         rows = list(results.rows[start : start + width])
-        geometry = replace(rows[0].layer, name="layer", calls=1, tensor=None)
+        geometry = replace(rows[0].layer, name="layer", calls=1, tensor=None, residual=None)
         weights = tuple((row.nm, row.block, row.mask, row.weight_sparsity) for row in rows)
         folded.setdefault((geometry, weights, rows[0].activation_sparsity), []).append(rows)
     return [_Fold(layers) for layers in folded.values()]
@@ -147,6 +153,7 @@ def _network_table(results: Results) -> Table:
     totals = [results.total(arch) for arch in results.archs]
     rows = {
         "cycles": [f"{t.cycles:,}" for t in totals],
+        **_without(totals, "cycles", lambda t: f"{t.cycles:,}"),
         "latency, ms": [f"{t.latency_us / 1000:.4g}" for t in totals],
         "speedup, in cycles": [f"{t.speedup:.2f}x" for t in totals],
         "utilization of the MACs": [f"{100 * t.utilization:.1f}%" for t in totals],
@@ -154,30 +161,54 @@ def _network_table(results: Results) -> Table:
         "SMEM read, MB": [f"{t.smem_read_bytes / 1e6:,.4g}" for t in totals],
         "SMEM written, MB": [f"{t.smem_write_bytes / 1e6:,.4g}" for t in totals],
     }
+    if results.with_dram:
+        rows |= {
+            "DRAM read, MB": [_of_dram(t, f"{t.dram_read_bytes / 1e6:,.4g}") for t in totals],
+            **_without(totals, "DRAM read, MB", lambda t: f"{t.dram_read_bytes / 1e6:,.4g}"),
+            "DRAM written, MB": [_of_dram(t, f"{t.dram_write_bytes / 1e6:,.4g}") for t in totals],
+            **_without(totals, "DRAM written, MB", lambda t: f"{t.dram_write_bytes / 1e6:,.4g}"),
+            "DRAM bound, of the cycles": [_of_dram(t, _share(t.dram_bound_cycles, t.cycles)) for t in totals],
+        }
     for name, cells in rows.items():
-        table.add_row(name, *cells, end_section=name == "SMEM written, MB")
+        table.add_row(name, *cells, end_section=name == list(rows)[-1])
     if results.energy_models:
-        _add_energy(table, totals)
-    for cause in CAUSE_COLUMNS:
-        shares = [_share(t.core_cycles[cause], sum(t.core_cycles.values()), digits=2) for t in totals]
+        _add_energy(table, totals, parts_of(with_dram=results.with_dram))
+    for cause in causes_of(with_dram=results.with_dram):
+        shares = [_share(t.core_cycles.get(cause, 0), sum(t.core_cycles.values()), digits=2) for t in totals]
+        if cause == "stall_dram":
+            shares = [_of_dram(t, share) for t, share in zip(totals, shares, strict=True)]
         table.add_row(f"core-cycles {cause}", *shares)
     return table
 
 
-def _add_energy(table: Table, totals: Sequence[Total]) -> None:
+def _without(totals: Sequence[Total], name: str, figure: Callable[[Total], str]) -> dict[str, list[str]]:
+    """In a run with --fuse a row of what its figure would be without."""
+    unfused = [t.unfused for t in totals]
+    return {f"  {name}, without --fuse": [figure(t) for t in unfused if t]} if all(unfused) else {}
+
+
+def _of_dram(total: Total, cell: str) -> str:
+    """A cell about DRAM, of an architecture that has one."""
+    return cell if total.has_dram else "-"
+
+
+def _add_energy(table: Table, totals: Sequence[Total], parts: Sequence[str]) -> None:
     """The energy rows of the network's table."""
     values = [t.energy_values for t in totals]
     rows = {
         "energy, mJ": [f"{v['energy_uj'] / 1000:,.4g}" for v in values],
+        **_without(totals, "energy, mJ", lambda t: f"{t.energy_values['energy_uj'] / 1000:,.4g}"),
         "energy gain": [f"{v['energy_gain']:.2f}x" for v in values],
         "energy-delay product, uJ s": [f"{v['edp_uj_us'] / 1e6:,.4g}" for v in values],
         "TOPS/W on dense work": [f"{v['tops_per_watt_dense']:.2f}" for v in values],
         "TOPS/W on effectual work": [f"{v['tops_per_watt_effectual']:.2f}" for v in values],
     }
-    for part in PARTS:
-        rows[f"energy {part}"] = [f"{100 * v[f'{part}_uj'] / v['energy_uj']:.1f}%" for v in values]
+    for part in parts:
+        shares = [f"{100 * v[f'{part}_uj'] / v['energy_uj']:.1f}%" for v in values]
+        own = [_of_dram(t, share) for t, share in zip(totals, shares, strict=True)] if part == "dram" else shares
+        rows[f"energy {part}"] = own
     for name, cells in rows.items():
-        table.add_row(name, *cells, end_section=name == f"energy {PARTS[-1]}")
+        table.add_row(name, *cells, end_section=name == list(rows)[-1])
 
 
 def _weights(row: LayerResult) -> str:
@@ -221,7 +252,7 @@ def _notes(results: Results) -> list[str]:
             else f"{min(realised):.1f}% to {max(realised):.1f}%"
         )
         notes.append(f"weight sparsity asked: {wanted}; realised in whole blocks: {span} ({len(realised)} layers)")
-    return [*notes, _resident(results)]
+    return [*notes, *_memory(results)]
 
 
 def _energy_notes(results: Results) -> list[str]:
@@ -230,7 +261,7 @@ def _energy_notes(results: Results) -> list[str]:
         return []
     models = results.energy_models
     table = next(iter(models.values())).table
-    notes = [f"energy: table {table.name} ({table.technology.node_nm} nm), SMEM, register files and MACs; no DRAM"]
+    notes = [f"energy: table {table.name} ({table.technology.node_nm} nm), {_counted(results)}"]
     found = {
         f"{m.part} of {m.sram.shape.size_bytes} B, {m.sram.shape.banks} x {m.sram.shape.word_bits} bit": m.sram.origin
         for model in models.values()
@@ -240,6 +271,14 @@ def _energy_notes(results: Results) -> list[str]:
         if names := [name for name, own in found.items() if own == origin]:
             notes.append(f"{origin}: {'; '.join(names)}: {effect}")
     return [*notes, *results.clock_notes()]
+
+
+def _counted(results: Results) -> str:
+    """What the energies include."""
+    if not results.with_dram:
+        return "SMEM, register files and MACs; no DRAM"
+    lacking = [arch for arch, machine in results.machines.items() if not machine.has_dram]
+    return "SMEM, register files, MACs and DRAM" + (f" ({', '.join(lacking)}: no DRAM)" if lacking else "")
 
 
 _ORIGINS = {
@@ -253,15 +292,40 @@ def _unstructured(rows: Sequence[LayerResult]) -> int:
     return sum(row.mask == "unstructured" for row in rows)
 
 
-def _resident(results: Results) -> str:
-    """What everything lying in SMEM takes for granted."""
+def _memory(results: Results) -> list[str]:
+    """The machine, and what lies behind its SMEM or what everything lying there takes for granted."""
+    words = results.machine_words()
+    lines = [f"machine: {words['machine']}"]
+    if results.with_dram:
+        lines.append(f"DRAM: {words['dram']}")
+    if results.fused:
+        lines.append(
+            f"--fuse: tensors that stay in SMEM: {', '.join(_kept(results))} (columns input_kept, output_kept)"
+        )
+    resident = [arch for arch, machine in results.machines.items() if not machine.has_dram]
+    return [*lines, *([_resident(results, resident)] if resident else [])]
+
+
+def _kept(results: Results) -> list[str]:
+    """How many layers leave their outputs in SMEM, by architecture."""
+    kept = {
+        arch: sum(row.fused is not None and row.fused.kept_output_bytes is not None for row in results.of(arch))
+        for arch in results.archs
+    }
+    return [f"{arch} {count} of {len(results.of(arch))}" for arch, count in kept.items()]
+
+
+def _resident(results: Results, archs: Sequence[str]) -> str:
+    """What everything lying in SMEM takes for granted, on the architectures that have no DRAM."""
     said = []
-    for arch in results.archs:
-        total, machine = results.total(arch), results.of(arch)[0].machine
+    for arch in archs:
+        total, machine = results.total(arch), results.machines[arch]
         if total.layers_beyond_smem:
             capacity, excess = machine.smem.capacity_bytes / 1024, total.largest_smem_excess_bytes / 1024
             said.append(
                 f"{arch}: {total.layers_beyond_smem} of {len(results.of(arch))} layers need more than its "
                 f"{capacity:g} KiB, by up to {excess:,.0f} KiB"
             )
-    return "SMEM-resident ideal (dram = none), every tensor is taken to lie in SMEM. " + "; ".join(said)
+    whose = f"{', '.join(archs)}: " if len(archs) < len(results.archs) else ""
+    beyond = f" {_IDEAL} beyond its capacity: {'; '.join(said)}" if said else ""
+    return f"{whose}SMEM-resident ideal (dram = none), every tensor is taken to lie in SMEM.{beyond}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..sim.energy import DEFAULT_TABLE, table_names
-from ..sim.machine import DEFAULT_PRESET
+from ..sim.machine import DEFAULT_PRESET, preset_names
 
 
 class BlockSize(click.ParamType):
@@ -27,7 +27,7 @@ machine_option = click.option(
     default=DEFAULT_PRESET,
     show_default=True,
     metavar="NAME|FILE.toml",
-    help="Machine: edge, paper or a file.",
+    help=f"Machine: {', '.join(preset_names())}, or a file.",
 )
 
 set_option = click.option(

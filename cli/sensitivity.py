@@ -52,6 +52,7 @@ _PER = {
     "rf": "B, read / write",
     "buffer": "B, read / write",
     "technology": "see below",
+    "dram": "bit",
 }
 
 
@@ -88,6 +89,7 @@ def sensitivity(folder: Path, as_json: bool, out: Path | None) -> None:
 def print_study(study: Study, console: Terminal) -> None:
     """Print the conclusions, the gains, the largest parts, and every alternative alone."""
     console.print(f"{study.run.path}: {study.run.summary['command']}", soft_wrap=True)
+    console.print(study.run.machine_line, soft_wrap=True, highlight=False)
     console.print(
         f"energy table {study.table.name} ({study.table.technology.node_nm} nm); {len(study.items)} items varied, "
         f"{study.combinations:,} combinations"

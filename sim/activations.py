@@ -101,7 +101,7 @@ class GroupActivations:
     activations: Activations
     group: int
 
-    @cached_property
+    @property
     def pixels(self) -> InputPixels:
         """The pixels that its columns read."""
         return InputPixels.of_layer(self.activations.layer)

@@ -89,6 +89,7 @@ from .fast_forward import Finder, fast_forward, new_finder, worth_a_look
 from .memory_state import (
     ARRIVED,
     AT,
+    BURSTS_SENT,
     BYTES,
     CELL,
     CHANNEL_AT,
@@ -110,7 +111,11 @@ from .memory_state import (
     memory_program,
     memory_state,
     move_burst,
+    note_arrival,
+    note_burst,
+    note_read_back,
     read_back,
+    sends_later,
     staged_from,
     there_from,
     update_needs,
@@ -477,9 +482,8 @@ def _run(
                     if later == 0:
                         later = streams[best, PER_STEP] - streams[f, PER_STEP]
                     if later == 0:
-                        # Waves by the number of their first step.
-                        column = ITEM if streams[f, PER_STEP] else FIRST_STEP
-                        later = stream[f, column] - stream[best, column]
+                        # By number of step or wave: those that pass by count, too.
+                        later = stream[f, ITEM] + stream[f, SKIPPED] - stream[best, ITEM] - stream[best, SKIPPED]
                 if later < 0:
                     best = f
             head[q] = best
@@ -538,6 +542,8 @@ def _run(
             for t in range(team_count):
                 if team[t, STATUS] == WAITING and team[t, PREV_END] < window[LAST]:
                     open_waits = True
+                if dram and team[t, STATUS] == DONE and sends_later(m, d, t):
+                    open_waits = True
             if now >= window[LAST] and not open_waits and now < BEYOND:
                 status = _BEYOND_WINDOW
                 break
@@ -548,11 +554,17 @@ def _run(
             clock[EVENTS] += 1
             written[0] += arrivals[behind[ARRIVED] % len(arrivals), BYTES]
             clock[WRITE_AT] = arrive(m, d, clock[WRITE_AT], write_bw)
+            if logging and (clock[WRITE_AT] - 1) // write_bw >= window[FIRST]:
+                note_arrival(d, clock[WRITE_AT], logged, window)
             clock[OUTPUT_END] = max(clock[OUTPUT_END], (clock[WRITE_AT] - 1) // write_bw + 1)
 
         elif end > now and moving == now:
             clock[EVENTS] += 1
+            bursts_sent = d.clock[BURSTS_SENT]
+            begun = max(d.clock[CHANNEL_AT], now * channel_bw)
             move_burst(m, d, now, teams_left == 0)
+            if logging and (d.clock[CHANNEL_AT] - 1) // channel_bw >= window[FIRST]:
+                note_burst(d, bursts_sent, begun, logged, window)
             look_behind = True
 
         elif end > now and queue < 0:
@@ -560,7 +572,10 @@ def _run(
             clock[READ_AT] = max(clock[READ_AT], now * read_bw)
             if back:
                 clock[EVENTS] += 1
-                clock[READ_AT] = read_back(m, d, clock[READ_AT], read_bw, latency)
+                begun = clock[READ_AT]
+                clock[READ_AT] = read_back(m, d, begun, read_bw, latency)
+                if logging and (clock[READ_AT] - 1) // read_bw >= window[FIRST]:
+                    note_read_back(d, begun, clock[READ_AT], logged, window)
                 look_behind = True
 
         elif end > now:

@@ -9,6 +9,12 @@ One row an event, int64. Rows stand in the order in which the engine settles thi
 | READ | stream | item's number | slot | byte | byte | first cycle usable | row of the item tables |
 | FREED | stream | item's number | slot | cycle | the same | | |
 | WRITTEN | core | row of `tiles` | | byte | byte | cycle of the request | place in the tile |
+| FILLED | fill stream | piece | | byte | byte | cycle of its arrival | 1 if the piece is whole with it |
+| EMPTIED | team | | burst buffer | byte | byte | first cycle on the channel | |
+| CARRIED | fill stream, or BACK + team | piece | | byte | byte | | |
+
+FILLED, EMPTIED and CARRIED are bursts between DRAM and SMEM (D10-D14): at the write port, at the read port, and on the
+channel.
 
 FROM is the first one, TO the one after the last; a core that is idle to the end of a run that goes on after the window
 is so until `engine_state.BEYOND`. Bytes are positions of a port: byte b passes in cycle
@@ -26,8 +32,9 @@ from ..formats.jit import kernel
 from .plan import Ints
 
 KIND, WHO, WHAT, WHERE, FROM, TO, SIZE, EXTRA = range(8)
-STEPPED, WAITED, READ, FREED, WRITTEN = range(5)
+STEPPED, WAITED, READ, FREED, WRITTEN, FILLED, EMPTIED, CARRIED = range(8)
 VACANT = -1
+BACK = 2  # after the two fill streams
 
 # Columns of Recorder.window: rows written so far, first cycle of interest, cycle after the last one.
 COUNT, FIRST, LAST = range(3)
@@ -56,9 +63,9 @@ class EventLog:
     last: int
     finished: bool
 
-    def of(self, kind: int) -> Ints:
-        """The rows of one kind."""
-        return self.rows[self.rows[:, KIND] == kind]
+    def of(self, *kinds: int) -> Ints:
+        """The rows of these kinds."""
+        return self.rows[np.isin(self.rows[:, KIND], kinds)]
 
 
 def recorder(capacity: int, first: int, last: int, slots: int = 0) -> Recorder:

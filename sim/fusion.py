@@ -51,8 +51,10 @@ class Target:
 def targets_of(specs: Iterable[ArchSpec]) -> dict[Target, str]:
     """The targets of these architectures and of the dense machine beside each, with names for messages."""
     specs = list(specs)
-    named = {Target.baseline(spec.machine): f"{BASELINE}, the baseline of {spec.name}" for spec in specs}
-    return named | {Target.of(spec): spec.name for spec in specs}
+    named = {Target.of(spec): spec.name for spec in specs}
+    for spec in specs:
+        named.setdefault(Target.baseline(spec.machine), f"{BASELINE}, the baseline of {spec.name}")
+    return named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,9 +120,7 @@ def check_fits(tasks: Sequence[Task], control: Control) -> None:
     """
     named = targets_of(tasks[0].specs)
     for task in tasks:
-        doubtful = {target: name for target, name in named.items() if _in_doubt(target.machine, task.layer)}
-        if doubtful:
-            _bytes_by_way(task, doubtful, [ALL_LEAVE], control)
+        _check_fit(task, named, control)
 
 
 def plan_fusion(tasks: Sequence[Task], control: Control) -> Fusion:
@@ -143,6 +143,7 @@ def plan_fusion(tasks: Sequence[Task], control: Control) -> Fusion:
         if len(ways) > 1:
             moved.append(_bytes_by_way(task, named, ways, control))
         else:  # what there is no choice of makes no difference
+            _check_fit(task, named, control)
             moved.append({target: {ALL_LEAVE: 0.0} for target in named})
     return Fusion(
         stays={
@@ -204,6 +205,12 @@ def _in_doubt(machine: Machine, layer: Layer) -> bool:
     """Whether a layer may be refused: its SMEM is small, or it may have too many cells."""
     cells = -(-layer.s // machine.band_rows) * layer.p  # at most
     return machine.has_dram and (machine.smem.capacity_bytes < ROOMY or cells > LARGEST_CELLS)
+
+
+def _check_fit(task: Task, named: Mapping[Target, str], control: Control) -> None:
+    doubtful = {target: name for target, name in named.items() if _in_doubt(target.machine, task.layer)}
+    if doubtful:
+        _bytes_by_way(task, doubtful, [ALL_LEAVE], control)
 
 
 def _bytes_by_way(

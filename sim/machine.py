@@ -52,7 +52,7 @@ Bits = Annotated[Literal[8, 16, 32], Field(json_schema_extra={"unit": "bit"})]
 class Smem(_Section, frozen=True):
     """The shared memory and its two ports."""
 
-    capacity_bytes: int = _count("capacity; tensors beyond it are reported, not refused", "B", most=1 << 40)
+    capacity_bytes: int = _count("capacity; tensors beyond it are reported without a DRAM", "B", most=1 << 40)
     read_bytes_per_cycle: int = _count("bandwidth of the read port", "B/cycle")
     write_bytes_per_cycle: int = _count("bandwidth of the write port", "B/cycle")
     latency_cycles: int = _count("from a transfer's last byte to the first step that may use it", "cycle")

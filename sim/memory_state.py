@@ -8,6 +8,7 @@ import numpy as np
 
 from ..formats.jit import kernel
 from .engine_state import BEYOND, DONE, S_TILE, STATUS, TILE, WAVE, Program, State
+from .event_log import BACK, CARRIED, EMPTIED, FILLED, note
 from .plan import (
     CELL_FIELDS,
     INPUT_BASE,
@@ -317,6 +318,49 @@ def arrive(m: MemoryProgram, d: MemoryState, write_at: int, write_bw: int) -> in
         d.ready[arrival[STREAM], row[WRITTEN] % m.slots[arrival[STREAM]]] = row[LAST_READY]
         row[WRITTEN] += 1
     return write_at
+
+
+@kernel
+def note_arrival(d: MemoryState, write_at: int, logged: Ints, window: Ints) -> None:
+    """Write down the burst that `arrive` has written up to write_at; modifies the log."""
+    arrival = d.arrivals[(d.clock[ARRIVED] - 1) % len(d.arrivals)]
+    f, whole = arrival[STREAM], arrival[WHOLE]
+    piece = d.fill[f, WRITTEN] - whole
+    note(logged, window, FILLED, f, piece, 0, write_at - arrival[BYTES], write_at, arrival[AT], whole)
+
+
+@kernel
+def note_burst(d: MemoryState, sent: int, begun: int, logged: Ints, window: Ints) -> None:
+    """Write down the burst that `move_burst` has moved from byte begun on; modifies the log.
+
+    sent : write-back bursts sent before it.
+    """
+    if d.clock[BURSTS_SENT] > sent:
+        who, piece = BACK + d.buffers[sent % BUFFERS, OWNER], 0
+    else:
+        arrival = d.arrivals[(d.clock[COMING] - 1) % len(d.arrivals)]
+        who, piece = arrival[STREAM], d.fill[arrival[STREAM], NEXT] - arrival[WHOLE]
+    note(logged, window, CARRIED, who, piece, 0, begun, d.clock[CHANNEL_AT], 0, 0)
+
+
+@kernel
+def note_read_back(d: MemoryState, begun: int, read_at: int, logged: Ints, window: Ints) -> None:
+    """Write down the burst that `read_back` has read from byte begun to read_at; modifies the log."""
+    buffer = (d.clock[BURSTS_READ] - 1) % BUFFERS
+    note(
+        logged, window, EMPTIED, d.buffers[buffer, OWNER], 0, buffer, begun, read_at, d.buffers[buffer, READY], 0
+    )  # fmt: skip
+
+
+@kernel
+def sends_later(m: MemoryProgram, d: MemoryState, t: int) -> bool:
+    """Whether write-backs of team t have still to be read or sent."""
+    if m.writes_back == 0:
+        return False
+    for burst in range(d.clock[BURSTS_SENT], d.clock[BURSTS_READ]):
+        if d.buffers[burst % BUFFERS, OWNER] == t:
+            return True
+    return d.team[t, READ_BACK] < d.team[t, CELL]
 
 
 @kernel

@@ -24,7 +24,7 @@ from .layer import Layer
 from .machine import Machine
 from .plan import Lowered
 from .result import GroupResult, LayerEnergy, LayerResult, Results
-from .tasks import Progress, Task, prepare, run_tasks
+from .tasks import Progress, Task, check_jobs, prepare, run_tasks
 from .verify import check_input_size, verify_group
 from .weights import Weights
 
@@ -145,6 +145,7 @@ def simulate(
     specs = tasks[0].specs
     models = {} if energy is None else _energy_models(specs, load_table(energy))
     fusion = None
+    check_jobs(jobs)
     if fuse:
         check_drams(specs)
         fusion, jobs = plan_fusion(tasks, control), 1
@@ -309,8 +310,9 @@ def _simulate_layer(
             observer(GroupRun(layer=layer, index=task.index, spec=spec, lowered=lowered, cycles=run.first_cycles))
         is_first = False
         for spec in specs if functional else ():
+            way = replace(runs[Target.of(spec)].ways[0], prefetch_bytes=0)  # which moves nothing elsewhere
             for own in inputs:
-                verify_group(spec, given[spec.masks], own, layer.p, seed=task.seed, index=task.index)
+                verify_group(spec, given[spec.masks], own, layer.p, seed=task.seed, index=task.index, residency=way)
     if fusion:
         fusion.leave(layer, {target: run.spare_bytes for target, run in runs.items()})
     found = {target: run.results() for target, run in runs.items()}

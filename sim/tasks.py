@@ -155,8 +155,7 @@ def run_tasks(
     InputError
         `jobs` is not an integer of at least 1.
     """
-    if not _is_int(jobs) or jobs < 1:
-        raise InputError(f"jobs {jobs!r}: must be an integer of at least 1")
+    check_jobs(jobs)
     pool = ThreadPoolExecutor(jobs)
     try:
         if progress:
@@ -170,6 +169,18 @@ def run_tasks(
         raise
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def check_jobs(jobs: int) -> None:
+    """Refuse a number of layers at a time that is none.
+
+    Raises
+    ------
+    InputError
+        It is not an integer of at least 1.
+    """
+    if not _is_int(jobs) or jobs < 1:
+        raise InputError(f"jobs {jobs!r}: must be an integer of at least 1")
 
 
 def _is_int(value: object) -> bool:

@@ -33,6 +33,7 @@ COLOURS = {
     "empty step": "grey",
     "stall_rf": "rail_load",
     "stall_smem": "terrible",
+    "stall_dram": "black",
     "stall_drain": "bad",
     "stall_sync": "yellow",
     "idle": "grey",
@@ -42,8 +43,9 @@ COLOURS = {
 
 HOW_TO_READ = (
     "A process is an architecture; its threads are, from the top: the layer, the MACs and the selection unit of each "
-    "core, the slots of each stream (what lies in them, from the beginning of its transfer until it is freed), and the "
-    "two ports. 1 us is 1 cycle. Layers stand one after another; args count cycles from the layer's own cycle 0."
+    "core, the slots of each stream (what lies in them, from the beginning of its transfer until it is freed), the two "
+    "ports, and the DRAM channel where there is one. 1 us is 1 cycle. Layers stand one after another; args count "
+    "cycles from the layer's own cycle 0."
 )
 
 
@@ -212,7 +214,8 @@ def _events_of(traced: _Traced, process: int, threads: dict[RowKey, int], shift:
     yield _event(Slice(row, log.first * UNIT, log.last * UNIT, name, args), process, threads[row], shift)
     for piece in window.slices():
         yield _event(piece, process, threads[piece.row], shift)
-    for port, port_name in PORTS.items():
+    for port in window.bandwidth:
+        port_name = PORTS[port]
         for cycle, passed in window.occupancy(port):
             percent = f"{round(100 * passed / window.bandwidth[port], 4):g}"
             yield (

@@ -15,7 +15,11 @@ import numpy as np
 
 from .engine_state import CAUSES, RF_CYCLES
 from .event_log import (
+    BACK,
+    CARRIED,
+    EMPTIED,
     EXTRA,
+    FILLED,
     FREED,
     FROM,
     READ,
@@ -36,8 +40,10 @@ from .plan import (
     ITEM_COLUMN,
     MEMBER,
     PER_STEP,
+    PIECES,
     QUEUE,
     REPEAT,
+    SIZE_LO,
     SLOTS,
     STEPS,
     TAIL_COLUMNS,
@@ -53,15 +59,18 @@ from .simulate import GroupRun
 UNIT = 1000  # of a cycle
 
 # Rows of an architecture, in the order they are shown; what follows in a row's key tells its like apart.
-LAYER, MACS, SELECTION, ACTIVATIONS, WEIGHTS, READ_PORT, WRITE_PORT = range(7)
+LAYER, MACS, SELECTION, ACTIVATIONS, WEIGHTS, READ_PORT, WRITE_PORT, CHANNEL = range(8)
 RowKey = tuple[int, int, int]
 
 MAC, EMPTY_STEP, STALL_RF = "MAC", "empty step", CAUSES[RF_CYCLES]
-PORTS = {READ_PORT: "read port", WRITE_PORT: "write port"}
+PORTS = {READ_PORT: "read port", WRITE_PORT: "write port", CHANNEL: "DRAM channel"}
+_PASSES = {READ_PORT: (READ, EMPTIED), WRITE_PORT: (WRITTEN, FILLED), CHANNEL: (CARRIED,)}
+_FILLS = "inputs", "weights"
 
-# Columns of LayerWindow.details, by kind: of a step, a transfer, a write.
+# Columns of LayerWindow.details, by kind: of a step, a transfer, a write, a burst.
 TILE, WAVE, STEP, COLUMNS, MEMBERS = range(5)  # numbered from 0 through the group, as the law's M6 does
 METADATA, SLICE, TURN, BAND = range(4)
+PIECE_BYTES = 0
 DETAILS = 5
 
 
@@ -93,7 +102,7 @@ class LayerWindow:
 
     run_cycles : of the whole group. details : int64, (events, 5), beside the rows of `log`. teams : (first core,
     cores) of each. selection : what the selection unit does, empty where the machine has none. bandwidth : bytes per
-    cycle of the read and the write port.
+    cycle of the read and the write port, and of the DRAM channel where there is one.
     """
 
     run_cycles: int
@@ -116,13 +125,13 @@ class LayerWindow:
         for stream in self.streams:
             for slot in range(stream.slots):
                 names[stream.kind, stream.number, slot] = f"{stream.name}, slot {slot}"
-        return names | {(kind, 0, 0): name for kind, name in PORTS.items()}
+        return names | {(kind, 0, 0): PORTS[kind] for kind in self.bandwidth}
 
     def slices(self) -> list[Slice]:
         """All slices, cut to the window; row by row, in order of time."""
         first, last = self.log.first * UNIT, self.log.last * UNIT
         cut = []
-        for piece in (*self._steps(), *self._waits(), *self._reads(), *self._writes()):
+        for piece in (*self._steps(), *self._waits(), *self._reads(), *self._writes(), *self._bursts(), *self._runs()):
             start, end = max(piece.start, first), min(piece.end, last)
             if start < end or (piece.start == piece.end and first <= start < last):
                 cut.append(piece._replace(start=start, end=end))
@@ -130,7 +139,7 @@ class LayerWindow:
 
     def occupancy(self, port: int) -> list[tuple[int, int]]:
         """Bytes that pass a port in a cycle: (cycle, bytes) where they change, and none after the window."""
-        served = self.log.of(READ if port == READ_PORT else WRITTEN)
+        served = self.log.of(*_PASSES[port])
         served = served[np.argsort(served[:, FROM], kind="stable")]
         bandwidth, first, last = self.bandwidth[port], self.log.first, self.log.last
         borders = np.arange(first, last + 1, dtype=np.int64) * bandwidth
@@ -187,6 +196,41 @@ class LayerWindow:
             begins, passed = start * UNIT // bandwidth, end * UNIT // bandwidth
             yield Slice((WRITE_PORT, 0, 0), begins, passed, f"results of core {core}", args)
 
+    def _bursts(self) -> Iterator[Slice]:
+        """Bursts between DRAM and SMEM at the ports."""
+        bandwidth = self.bandwidth[WRITE_PORT]
+        for (fill, piece, start, end, arrived), detail in self._of(FILLED, WHO, WHAT, FROM, TO, SIZE):
+            args = {"bytes": end - start, "cycle": start // bandwidth, "arrived": arrived}
+            args |= {"piece": piece, "piece_bytes": detail[PIECE_BYTES]}
+            begins, passed = start * UNIT // bandwidth, end * UNIT // bandwidth
+            yield Slice((WRITE_PORT, 0, 0), begins, passed, f"DRAM {_FILLS[fill]}: piece {piece}", args)
+        bandwidth = self.bandwidth[READ_PORT]
+        for (team, start, end), _ in self._of(EMPTIED, WHO, FROM, TO):
+            args = {"bytes": end - start, "cycle": start // bandwidth}
+            begins, passed = start * UNIT // bandwidth, end * UNIT // bandwidth
+            yield Slice((READ_PORT, 0, 0), begins, passed, self._write_back(team), args)
+
+    def _runs(self) -> Iterator[Slice]:
+        """The channel: bursts of one piece, or of one set's write-backs, that follow each other byte by byte."""
+        begun, last = 0, (-1, -1, -1, 0)  # byte; who, piece, byte after the last, bytes of the piece
+        for (who, piece, start, end), detail in self._of(CARRIED, WHO, WHAT, FROM, TO):
+            if (who, piece, start) != last[:3]:
+                yield from self._run(begun, *last)
+                begun = start
+            last = who, piece, end, detail[PIECE_BYTES]
+        yield from self._run(begun, *last)
+
+    def _run(self, begun: int, who: int, piece: int, end: int, piece_bytes: int) -> Iterator[Slice]:
+        if who < 0:
+            return
+        bandwidth, name, args = self.bandwidth[CHANNEL], self._write_back(who - BACK), dict[str, int]()
+        if who < BACK:
+            name, args = f"DRAM {_FILLS[who]}: piece {piece}", {"piece": piece, "piece_bytes": piece_bytes}
+        yield Slice((CHANNEL, 0, 0), begun * UNIT // bandwidth, end * UNIT // bandwidth, name, args)
+
+    def _write_back(self, team: int) -> str:
+        return f"write-back of core {self.teams[team][0]}" if self.dual else f"write-back of set {team}"
+
     def _item(self, stream: Stream, item: int, detail: list[int]) -> tuple[str, dict[str, int]]:
         """What an item is called, and which one it is."""
         if self.dual:
@@ -219,8 +263,14 @@ def window_of(run: GroupRun, log: EventLog) -> LayerWindow:
         streams=_streams(lowered, dual),
         selection="gather" if dual else "select" if lowered.mux_selections else "",
         dual=dual,
-        bandwidth={READ_PORT: plan.ports.read_bytes_per_cycle, WRITE_PORT: plan.ports.write_bytes_per_cycle},
+        bandwidth=_bandwidth(plan),
     )
+
+
+def _bandwidth(plan: Plan) -> dict[int, int]:
+    """Bytes per cycle of the ports, and of the channel where there is one."""
+    ports = {READ_PORT: plan.ports.read_bytes_per_cycle, WRITE_PORT: plan.ports.write_bytes_per_cycle}
+    return ports | ({CHANNEL: plan.memory.bytes_per_cycle} if plan.memory else {})
 
 
 def _streams(lowered: Lowered, dual: bool) -> list[Stream]:
@@ -265,6 +315,11 @@ def _details(run: GroupRun, log: EventLog) -> Ints:
         if kind == STEPPED:
             details[at, COLUMNS] = np.where(step + 1 < wave_steps[row], plan.columns, plan.tiles[row, TAIL_COLUMNS])
             details[at, MEMBERS] = np.minimum(plan.tiles[row, ACTIVE], plan.teams[events[:, WHO], CORES])
+    for fill, fills in enumerate(plan.memory.fills if plan.memory else ()):
+        at = np.flatnonzero(np.isin(rows[:, 0], (FILLED, CARRIED)) & (rows[:, WHO] == fill))
+        starts = np.cumsum(fills.visits[:, PIECES]) - fills.visits[:, PIECES]
+        visit = np.searchsorted(starts, rows[at, WHAT], side="right") - 1
+        details[at, PIECE_BYTES] = fills.sizes[fills.visits[visit, SIZE_LO] + rows[at, WHAT] - starts[visit]]
     at = np.flatnonzero(rows[:, 0] == READ)
     events = rows[at]
     streams = plan.streams[events[:, WHO]]

@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from crispsim.sim.blocking import later_needs
 from crispsim.sim.engine import Timing, run
 from crispsim.sim.engine_state import CAUSES
-from crispsim.sim.plan import EVERY_MEMBER, Plan, Ports
+from crispsim.sim.plan import EVERY_MEMBER, Fills, Memory, Plan, Ports
 
 WIDE = 1 << 20  # a port that serves everything in the cycle it is asked
 
@@ -28,9 +29,12 @@ def wave(busy=0, items=(0,), *, rf=0, sharers=None, advance=None):
 
 def make_plan(
     *, teams, team_streams, streams, tiles, waves, drain=1, priority=None, columns=1,
-    read=1, write=WIDE, latency=1, pipeline=0,
+    read=1, write=WIDE, latency=1, pipeline=0, memory=None,
 ) -> Plan:  # fmt: skip
-    """A plan of lists. teams: (first core, cores, tile lo, tile hi); drain: bytes per column, or a list per tile."""
+    """A plan of lists. teams: (first core, cores, tile lo, tile hi); drain: bytes per column, or a list per tile.
+
+    memory: what `dram` takes, beside the teams, tiles, streams and waves.
+    """
     cores = max(first + count for first, count, _, _ in teams)
     members = max(count for _, count, _, _ in teams)
     drains = [[drain] * members] * len(tiles) if isinstance(drain, int) else drain
@@ -53,6 +57,57 @@ def make_plan(
         item_metadata_bytes=np.zeros_like(items),
         item_sharers=np.array([w["sharers"] for w in waves], np.int32),
         advance=np.array([w["advance"] for w in waves], np.int32),
+        memory=None if memory is None else dram(teams, len(streams), waves, **memory),
+    )
+
+
+def fills(*visits, slots=1, prefetched=0) -> Fills:
+    """Visits of a fill stream: (first cell that needs it, sizes of its pieces)."""
+    sizes = [size for _, own in visits for size in own]
+    starts = np.cumsum([0, *(len(own) for _, own in visits)])
+    rows = [[cell, start, len(own)] for (cell, own), start in zip(visits, starts, strict=False)]
+    return Fills(
+        visits=np.array(rows, np.int64).reshape(-1, 3),
+        sizes=np.array(sizes, np.int64),
+        slots=slots,
+        prefetched=prefetched,
+    )
+
+
+def dram(
+    teams, stream_count, waves, *, needs, inputs=None, weights=None, passes=None, stream_fill=None, pieces=None,
+    bytes_per_cycle=1, latency=1, burst=64, writes_back=False, residual=False, nonzeros=0, values=0,
+) -> Memory:  # fmt: skip
+    """The level behind the SMEM of a plan of lists.
+
+    needs: of each tile row its first input and weight piece (-1: none). passes: by default each row its own, in its
+    team's order. stream_fill: by default every stream brings weights. pieces: of each wave, what is added to the first
+    piece of both (for its items, too); by default the wave's place for weights, nothing for inputs.
+    """
+    cells = np.zeros((len(needs), 5), np.int64)
+    cells[:, 1:3] = needs
+    for _, _, lo, hi in teams:
+        cells[lo:hi, 0] = range(hi - lo)
+        for fill in range(2):
+            cells[lo:hi, 3 + fill] = later_needs(cells[lo:hi, 1 + fill])
+    if passes is not None:
+        cells[:, 0] = passes
+    table = np.array([(0, wave) for wave in range(len(waves))] if pieces is None else pieces, np.int64)
+    return Memory(
+        bytes_per_cycle=bytes_per_cycle,
+        latency_cycles=latency,
+        burst_bytes=burst,
+        blocking="inputs",
+        fills=(inputs or fills(), weights or fills()),
+        cells=cells,
+        stream_fill=np.array(stream_fill or [1] * stream_count, np.int64),
+        item_pieces=table,
+        step_pieces=table,
+        writes_back=writes_back,
+        residual=residual,
+        output_bytes=1,
+        nonzeros=nonzeros,
+        values=values,
     )
 
 
@@ -79,6 +134,7 @@ def timing(plan: Plan) -> Timing:
     assert (fast.cycles, fast.smem_write_bytes) == (slow.cycles, slow.smem_write_bytes)
     assert fast.core_cycles.tolist() == slow.core_cycles.tolist()
     assert fast.stream_bytes.tolist() == slow.stream_bytes.tolist()
+    assert fast.memory == slow.memory
     assert fast.events_represented == slow.events == slow.events_represented
     assert (slow.core_cycles.sum(axis=1) == slow.cycles).all()
     return slow
@@ -97,9 +153,10 @@ def assert_earliest(plan: Plan, cycle: int):
 
 
 def assert_causes(plan: Plan, cycles: int, *cores):
+    """Cycles of every core by cause; stall_dram may be left out where there is none."""
     got = timing(plan)
-    assert CAUSES == ("busy", "stall_rf", "idle", "stall_smem", "stall_drain", "stall_sync")
-    assert got.core_cycles.tolist() == [list(core) for core in cores]
+    assert CAUSES == ("busy", "stall_rf", "idle", "stall_smem", "stall_drain", "stall_sync", "stall_dram")
+    assert got.core_cycles.tolist() == [[*core, 0][: len(CAUSES)] for core in cores]
     assert got.cycles == cycles
 
 

@@ -59,6 +59,8 @@ def make_items(
         if name == "mac" and wide:
             left_out.append(f"mac: operands of 16 bits on {', '.join(wide)}; other sources are known for 8 bits only")
             continue
+        if name == "dram" and not any(arch.machine.has_dram for arch in archs):
+            continue
         item, notes = _item(name, spreads[name], table, archs)
         left_out += notes
         if len(item.options) < 2:
@@ -72,13 +74,13 @@ def make_items(
 
 def model_of(arch: Arch, table: EnergyTable, options: Iterable[Option] = ()) -> EnergyModel:
     """An architecture's energy with these options, the run's own for all other items."""
-    memories = arch.memories
+    memories, machine = arch.memories, arch.machine
     for option in options:
         if option.alternative is not None:
-            table = option.alternative.apply(table)
+            table, machine = option.alternative.apply(table), option.alternative.on(machine)
         if option.memories is not None:
             memories = option.memories[arch.name]
-    return EnergyModel(machine=arch.machine, architecture=arch.architecture, table=table, memories=memories)
+    return EnergyModel(machine=machine, architecture=arch.architecture, table=table, memories=memories)
 
 
 def _item(
@@ -88,7 +90,8 @@ def _item(
     options, notes = [], []
     for alternative in alternatives:
         if alternative.technology is None:
-            kinds = dict.fromkeys(figure.kind for figure in alternative.figures)
+            figures = [*alternative.figures, *([alternative.dram] if alternative.dram else [])]
+            kinds = dict.fromkeys(figure.kind for figure in figures)
             options.append(
                 Option(
                     item=name,
@@ -108,8 +111,16 @@ def _item(
     own = [index for index, option in enumerate(options) if _same(option, table, archs)]
     if own:
         return Item(name=name, options=tuple(options), base=own[0]), notes
+    return Item(name=name, options=(_own(name, table), *options), base=0), notes
+
+
+def _own(name: str, table: EnergyTable) -> Option:
+    """What the run's own table or machines say of an item, where no other source says the same."""
+    if name == "dram":
+        why, source = "what the run's machines say", "dram.pj_per_bit of the machines"
+        return Option(item=name, label="the machine's own", why=why, source=source, kind="given", alternative=None)
     figures = [table.figures[figure] for figure in ITEMS[name] if figure in table.figures]
-    added = Option(
+    return Option(
         item=name,
         label=str(table.technology).partition(" nm ")[2] if name == "technology" else f"{table.name}'s own",
         why="what the run's energy table says",
@@ -117,7 +128,6 @@ def _item(
         kind=", ".join(dict.fromkeys(figure.kind for figure in figures)) or "tool",
         alternative=None,
     )
-    return Item(name=name, options=(added, *options), base=0), notes
 
 
 def _technology(

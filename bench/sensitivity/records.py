@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ...sim.energy import FIGURES, PARTS, EnergyModel
+from ...sim.energy import FIGURES, EnergyModel
 from ...sim.energy.spreads import ITEMS
+from ...sim.result import parts_of
+from ..run_folder import SUMMARY_WORDS
 from ..whole_files import whole_files
 from .findings import Choice, Finding, Range
 from .options import Option, model_of
@@ -20,6 +22,7 @@ def records_of(study: Study) -> list[dict[str, Any]]:
     pj : by name, as `pj_of` gives it. energy_gain : None where dense was not run on the architecture's machine.
     """
     made = []
+    parts = parts_of(with_dram=study.run.has_dram)
     for axis, item in enumerate(study.items):
         for index, option in enumerate(item.options):
             pj = pj_of(study, option)
@@ -35,7 +38,7 @@ def records_of(study: Study) -> list[dict[str, Any]]:
                         "arch": arch.name,
                         "pj": pj[arch.name],
                         "energy_uj": energy,
-                        **{f"{part}_uj": study.at(study.parts[arch.name][part], axis, index) for part in PARTS},
+                        **{f"{part}_uj": study.at(study.parts[arch.name][part], axis, index) for part in parts},
                         "latency_us": arch.latency_us,
                         "edp_uj_us": energy * arch.latency_us,
                         "energy_gain": gain,
@@ -92,6 +95,7 @@ def json_of(study: Study) -> dict[str, Any]:
     return {
         "path": str(study.run.path),
         "command": study.run.summary["command"],
+        **{name: study.run.summary[name] for name in SUMMARY_WORDS},
         "energy": {"table": study.table.name, "node_nm": study.table.technology.node_nm},
         "combinations": study.combinations,
         "left_out": list(study.left_out),
@@ -138,6 +142,8 @@ def _pj(item: str, model: EnergyModel) -> dict[str, float]:
                 if term.figures and memory.part in term.memories:  # the last figure is the array's own
                     pj.setdefault(_name(item, term.figures[-1]), term.pj)
         return pj | {"leakage_uw": 1000 * sum(memory.leakage_mw for memory in model.memories)}
+    if item == "dram":
+        return {"bit": model.machine.dram.pj_per_bit} if model.machine.has_dram else {}
     own = [term for term in model.terms if term.figures and term.figures[0] in ITEMS[item]]
     return {_name(item, term.figures[0]): term.pj / term.units for term in own}
 

@@ -13,6 +13,7 @@ from ...sim.archs import BASELINE
 from ...sim.archs.base import Architecture
 from ...sim.energy import FIGURES, EnergyModel, EnergyTable, Figure, Memory
 from ...sim.energy.sram import Sram, SramShape, Technology
+from ...sim.result import parts_of
 from ..run_folder import RunFolder
 
 # How far the recomputed energies may lie from those of the run.
@@ -133,7 +134,9 @@ def check_energies(run: RunFolder, table: EnergyTable, archs: Sequence[Arch]) ->
         model = EnergyModel(machine=arch.machine, architecture=arch.architecture, table=table, memories=arch.memories)
         energy = model.energy(SimpleNamespace(**arch.counts))
         told = run.summary["totals"][arch.name]
-        own = {**energy.parts, "energy_uj": energy.energy_uj, "latency_us": arch.latency_us}
+        parts = [f"{part}_uj" for part in parts_of(with_dram=arch.machine.has_dram)]
+        own = {name: energy.parts[name] for name in parts}
+        own |= {"energy_uj": energy.energy_uj, "latency_us": arch.latency_us}
         for key, value in own.items():
             given = told[key]
             if not math.isclose(value, given, rel_tol=AGREEMENT):

@@ -133,14 +133,15 @@ def multiply_condensed(
     """
     plan = lowered.plan
     shape = shape_of(machine, weights.lines, activations.lines, weights.words.shape[1])
-    _check_cores(lowered, shape)
     cells, item_pieces, step_pieces = np.zeros(0, np.int64), *2 * [np.zeros((0, 2), np.int64)]
+    bands, turns = cells_of_shape(shape)
     if plan.memory:
-        bands, turns = cells_of_shape(shape)
         cells = cells_of(plan, plan.memory, bands, turns)
-        check_needs(lowered, cells, bands, turns)
         item_pieces, step_pieces = plan.memory.item_pieces, plan.memory.step_pieces
     ranges, stored = items_of_streams(lowered, shape, weights, activations, cells)
+    _check_cores(lowered, shape)
+    if plan.memory:
+        check_needs(lowered, cells, bands, turns)
     outputs = np.zeros((shape.rows, shape.columns), np.int32)
     drained = np.zeros(outputs.shape, np.bool_)
     taken = np.zeros(len(plan.item_bytes), np.int64)

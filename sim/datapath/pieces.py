@@ -77,6 +77,15 @@ def check_needs(lowered: Lowered, cells: Ints, bands: int, turns: int) -> None:
         visit = np.searchsorted(starts, lowest, side="right") - 1
         expected = np.searchsorted(fills.visits[:, NEED_CELL], first[shared], side="right") - 1
         wrong = rows[(lowest[rows] != NO_PIECE) & (visit[rows] != expected[rows])]
+        # Without any are tiles without steps, all of an input that lies in the SMEM, and turns of padding only (D3).
+        sweep = _sweeps(memory, fill, turns)
+        moved = np.full(int(sweep.max(initial=0)) + 1, bands * turns)
+        np.minimum.at(moved, sweep[rows], number[rows])
+        began = np.append(fills.visits[:, NEED_CELL], -1)[expected] >= moved[sweep]
+        works = plan.tiles[:, WAVE_LO] < plan.tiles[:, WAVE_HI]
+        without = rows[((lowest == NO_PIECE) & began & works)[rows]]
+        if len(without):
+            raise DatapathError(f"{lowered.mode}: tile row {without[0]}, {_NAMES[fill]}: it needs no piece")
         if len(wrong):
             raise DatapathError(
                 f"{lowered.mode}: tile row {wrong[0]}, {_NAMES[fill]}: it needs pieces of visit {visit[wrong[0]]}, and "
@@ -96,6 +105,13 @@ def _sharing(memory: Memory, fill: int, cells: Ints, turns: int) -> Ints:
         once = inputs_outermost or memory.blocking in WEIGHTS_STREAMED
         return cells % turns if once else memory.cells[:, PASS]
     return memory.cells[:, PASS] if inputs_outermost else cells // turns
+
+
+def _sweeps(memory: Memory, fill: int, turns: int) -> Ints:
+    """Equal numbers for tile rows of one sweep through the units of the input, a group of bands: int64, (tiles,)."""
+    passes = memory.cells[:, PASS]
+    grouped = memory.blocking in ("weights", "weights-single") and fill == INPUTS
+    return passes // turns if grouped else np.zeros_like(passes)
 
 
 def _check_visits(name: str, fills: Fills) -> None:
@@ -131,8 +147,7 @@ def check_bytes(lowered: Lowered, fill: int, cells: Ints, pieces: Ints, read: In
     sums = np.concatenate([[0], np.cumsum(fills.sizes)])
     lo = fills.visits[:, SIZE_LO]
     held = sums[lo + fills.visits[:, PIECES]] - sums[lo]
-    _, key = np.unique(np.stack([cells, visits]), axis=1, return_inverse=True)
-    key = key.reshape(-1)
+    _, key = np.unique(cells * (len(starts) + 1) + visits, return_inverse=True)
     totals = np.zeros(len(cells), np.int64)
     np.add.at(totals, key, read)
     wrong = np.flatnonzero(totals[key] > held[visits])
@@ -148,7 +163,8 @@ def check_bytes(lowered: Lowered, fill: int, cells: Ints, pieces: Ints, read: In
 def _check_rows(teams, tiles, cells, step_pieces, starts, fill, lowest):
     """Walk every team's rows from the last to the first; lowest (int64, (tiles,)) is **modified**: what each needs.
 
-    teams, tiles, cells : the plan's. step_pieces : int64 (waves,), those of the fill. starts : int64 (visits + 1,), first piece of each visit, and all.
+    teams, tiles, cells : the plan's. step_pieces : int64 (waves,), those of the fill.
+    starts : int64 (visits + 1,), first piece of each visit, and all.
     Returns _FINE or what is wrong, in which tile row.
     """
     for team in range(len(teams)):

@@ -355,7 +355,8 @@ def test_groups_add_and_batches_are_columns(arch, nm):
     grouped = simulate([layer], [spec], all_layers=True, **drawn_alike).rows[0]
     parts = [Weights(shape=(50, 100), matrix=draw_weights((50, 100), pattern, 0.75, 5, 0, g)) for g in range(3)]
     alone = [run(arch, {}, part, 45) for part in parts]
-    for name in numbers(alone[0], "mode", "column_tile", "core_cycles"):
+    assert {grouped.group.blocking, *(one.blocking for one in alone)} == {alone[0].blocking}
+    for name in numbers(alone[0], "mode", "column_tile", "core_cycles", "blocking"):
         assert getattr(grouped.group, name) == sum(getattr(one, name) for one in alone), name
     np.testing.assert_array_equal(grouped.group.core_cycles, sum(one.core_cycles for one in alone))
 

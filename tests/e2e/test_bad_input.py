@@ -71,6 +71,24 @@ OPTIONS = {
     "memory beyond the sources": (["--set", "smem.capacity_bytes=8388608"], "--energy none runs without energy"),
     "figure that the table lacks": (["--energy", "sparseloop", "--set", "operand_bits=16"], "no figure multiply_16"),
     "unknown ports": (["--set", "rf.ports=3rw"], "rf.ports: value '3rw'"),
+    "a DRAM of negative bandwidth": (["--set", "dram.bytes_per_cycle=-1"], "--set: dram.bytes_per_cycle: value -1"),
+    "a DRAM of broken bytes": (["--set", "dram.bytes_per_cycle=1.5"], "--set: dram.bytes_per_cycle: value 1.5"),
+    "bandwidth as text": (["--machine", "edge-lpddr4", "--set", "dram.bytes_per_cycle=x"], "value 'x'"),
+    "a DRAM without latency": (["--machine", "edge-lpddr5", "--set", "dram.latency_cycles=0"], "latency_cycles: value"),
+    "negative energy a bit": (["--machine", "edge-lpddr4", "--set", "dram.pj_per_bit=-8"], "dram.pj_per_bit: value -8"),
+    "a burst of broken results": (
+        ["--machine", "edge-lpddr4", "--set", "output_bits=16", "--set", "dram.burst_bytes=63"],
+        "--set: dram.burst_bytes: value 63: must be a multiple of an output's 2 bytes",
+    ),
+    "unknown key of the DRAM": (["--set", "dram.bandwidth=4"], "unknown key 'dram.bandwidth'"),
+    "an SMEM that nothing fits into": (
+        ["--machine", "edge-lpddr4", "--set", "smem.capacity_bytes=1000", "--energy", "none"],
+        "dense: layer 'conv1': smem.capacity_bytes: 1000 B are left for this layer: too small",
+    ),
+    "fusion without a DRAM": (["--fuse"], "--fuse: dense runs on a machine without a DRAM"),
+    "fusion where one has no DRAM": (
+        ["--machine", "edge-lpddr4", "--fuse", "--arch", "stc", "--arch", "ideal.toml"], "--fuse: ideal runs on",
+    ),
     "unknown option": (["--bogus"], "--bogus"),
     "weights that are none": (["--weights", RESNET], "header length"),
     "weights and a pattern": (["--weights", RESNET, "--nm", "2:4"], "--nm"),
@@ -98,9 +116,20 @@ def test_layer_tables(name, tmp_path, capsys, monkeypatch):
     refuse(["--layer-csv", "t.csv", "--block", "32", "--out", "out"], expected, tmp_path, capsys)
 
 
+@pytest.mark.parametrize("more", [[], ["--fuse"], ["--jobs", "1"]])
+def test_a_layer_too_large_for_a_small_smem_is_refused_before_any_runs(more, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("crispsim.cli.progress.LayerProgress.update", lambda *_: pytest.fail("began"))
+    Path("t.csv").write_text(f"{GEMM}\nsmall, 4, 16, 64\nlarge, 400, 640, 640\n")
+    machine = ["--machine", "edge-lpddr4", "--set", "smem.capacity_bytes=1600", "--energy", "none"]
+    arguments = ["--layer-csv", "t.csv", "--block", "32", "--out", "out", *machine, *more]
+    refuse(arguments, "t.csv:3: dense: layer 'large': smem.capacity_bytes: 1600 B", tmp_path, capsys)
+
+
 @pytest.mark.parametrize("name", OPTIONS)
 def test_options(name, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    Path("ideal.toml").write_text('name = "ideal"\narch = "stc"\nmachine = "edge"\n')
     arguments, expected = OPTIONS[name]
     refuse(["--layer-csv", RESNET, "--out", "out", *arguments], expected, tmp_path, capsys)
 

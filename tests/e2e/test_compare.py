@@ -99,8 +99,9 @@ def test_what_changed_is_said(folders, capsys):
 def test_runs_alike_have_no_differences(folders, capsys):
     assert compare(folders["base"], folders["again"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line[:2] for line in lines[:2]] == ["A:", "B:"]
-    assert lines[2:] == ["no differences"]
+    assert [line[:2] for line in lines[:4]] == ["A:", "  ", "B:", "  "]
+    assert lines[1] == lines[3] == f"   {read_run(folders['base']).machine_line}"
+    assert lines[4:] == ["no differences"]
 
 
 def test_at_most_so_many_layers(folders, capsys):

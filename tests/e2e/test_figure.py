@@ -31,15 +31,14 @@ def read_csv(path):
 def test_without_a_name_the_figures_are_listed(capsys):
     assert crispsim(["figure"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["metadata", "speedup", "energy", "stalls", "roofline", "sparsity"]
+    names = ["metadata", "speedup", "energy", "stalls", "roofline", "roofline-levels", "sparsity"]
+    assert [line.split()[0] for line in lines] == names
     assert crispsim(["figure", "speedups"]) == 2
     error = capsys.readouterr().err
-    assert (
-        error == "crispsim: figure 'speedups': must be one of metadata, speedup, energy, stalls, roofline, sparsity\n"
-    )
+    assert error == f"crispsim: figure 'speedups': must be one of {', '.join(names)}\n"
 
 
-@pytest.mark.parametrize("name", ["metadata", "speedup", "energy", "stalls", "roofline", "sparsity"])
+@pytest.mark.parametrize("name", ["metadata", "speedup", "energy", "stalls", "roofline", "roofline-levels", "sparsity"])
 def test_help_has_an_example(name, capsys):
     assert crispsim(["figure", name, "--help"]) == 0
     assert f"Example: crispsim figure {name}" in capsys.readouterr().out
@@ -94,11 +93,12 @@ def test_one_simulation_serves_speedup_and_energy(small, tmp_path, capsys, monke
     assert (tmp_path / "energy.png").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("name", ["stalls", "roofline"])
+@pytest.mark.parametrize("name", ["stalls", "roofline", "roofline-levels"])
 def test_of_a_run_and_of_the_same_simulation(name, small, tmp_path, capsys):
     pytest.importorskip("matplotlib")
-    run = str(tmp_path / "run")
-    assert crispsim(["run", "--layer-csv", small, "--sparsity", "0.8", "--quiet", "--out", run]) == 0
+    run, asked = str(tmp_path / "run"), ["run", "--layer-csv", small, "--sparsity", "0.8", "--quiet"]
+    machine = ["--machine", "edge-lpddr4"] if name == "roofline-levels" else []  # what it takes by itself
+    assert crispsim([*asked, *machine, "--out", run]) == 0
     assert crispsim(["figure", name, "--run", run, "--out", str(tmp_path / "a")]) == 0
     first = capsys.readouterr().out
     arguments = ["figure", name, "--layer-csv", small, "--sparsity", "0.8", "--out", str(tmp_path / "b")]
@@ -145,6 +145,8 @@ def test_sparsity_of_a_folder_and_of_its_table(tmp_path, capsys):
         (["stalls", "--run", "nowhere"], "nowhere: not a run's folder"),
         (["stalls", "--run", "nowhere", "--sparsity", "0.8"], "--sparsity: leave it out with --run"),
         (["roofline", "--from", "nowhere.csv"], "nowhere.csv: cannot read"),
+        (["roofline-levels", "--machine", "edge"], "figure roofline-levels: no machine has a DRAM: run with one, such"),
+        (["roofline-levels", "--run", "nowhere", "--machine", "edge-lpddr5"], "--machine: leave it out with --run"),
         (["roofline", "--from", "nowhere.csv", "--seed", "1"], "--seed: leave it out with --from"),
         (["stalls", "--from", "nowhere.csv", "--run", "nowhere"], "--run: leave it out with --from"),
         (["sparsity", "--run", "nowhere"], "nowhere: not a pruned network's folder: there is no such folder"),

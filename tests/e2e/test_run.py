@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -21,7 +22,8 @@ from crispsim.cli.main import run_command as crispsim
 from crispsim.cli.network_table import print_results
 from crispsim.cli.terminal import Terminal
 from crispsim.formats import PackedLayer, PackedModel, Pattern, draw_weights
-from crispsim.sim import COLUMNS, Layer, Machine, read_layers, simulate
+from crispsim.sim import Layer, Machine, read_layers, simulate
+from crispsim.sim.result import columns_of
 
 LAYERS = Path(str(resources.files("crispsim.sim") / "layers"))
 
@@ -65,7 +67,7 @@ def test_out_holds_results_summary_and_config(small, tmp_path, capsys):
     assert [p.name for p in out.parent.iterdir()] == ["out"]  # nothing half-made is left
 
     rows = read_csv(out / "results.csv")
-    assert tuple(rows[0]) == COLUMNS
+    assert list(rows[0]) == list(columns_of(with_energy=True))
     assert [(row["layer"], row["arch"]) for row in rows[:4]] == [
         ("first", a) for a in ("dense", "stc", "dstc", "crisp-stc")
     ]
@@ -435,3 +437,97 @@ def test_a_folder_of_a_shipped_tables_name_is_not_in_its_way(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
         assert crispsim(["run", "--layer-csv", "bert_base", "--arch", "dense", "--quiet", "--out", "bert_base"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("machine", "name", "bandwidth"),
+    [
+        (["--machine", "edge-lpddr4"], "edge-lpddr4", 17),
+        (["--set", "dram.bytes_per_cycle=32"], "edge with dram.bytes_per_cycle = 32", 32),
+    ],
+)
+def test_a_dram_behind_the_smem(machine, name, bandwidth, small, capsys):
+    assert crispsim(["run", "--layer-csv", str(small), "--block", "32", *machine, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["machine"] == name
+    assert f"{bandwidth} B/cycle peak" in told["dram"]
+    assert not told["memory"].startswith("SMEM-resident")
+    for row in told["rows"]:
+        moved = row["dram_read_bytes"] + row["dram_write_bytes"]
+        assert row["cycles"] >= row["dram_bound_cycles"] >= moved / bandwidth
+        assert row["dram_read_bytes"] == sum(row[f"dram_{name}_bytes"] for name in ("weight", "input", "residual"))
+        parts = ("weight_bytes", "metadata_bytes", "activation_bytes", "writeback_bytes")
+        assert row["smem_read_bytes"] == sum(row[name] for name in parts)
+        spent = sum(value for name, value in row.items() if name.endswith("_core_cycles"))
+        assert spent == 4 * row["cycles"]
+        assert row["dram_uj"] == pytest.approx(64 * moved / 1e6)
+        assert row["blocking"]
+        assert "smem_resident_ideal" not in row
+
+
+CHAIN = """Layer, M, N, K
+up, 40, 256, 64
+down, 40, 64, 256
+side, 48, 32, 64
+"""
+
+
+def totals_of(folder):
+    return json.loads((folder / "summary.json").read_text())["totals"]
+
+
+def test_fuse_shows_totals_with_and_without(tmp_path, capsys):
+    (tmp_path / "net.csv").write_text(CHAIN)
+    asked = ["run", "--layer-csv", str(tmp_path / "net.csv"), "--block", "32", "--machine", "edge-lpddr4"]
+    assert crispsim([*asked, "--out", str(tmp_path / "plain"), "--quiet"]) == 0
+    assert crispsim([*asked, "--out", str(tmp_path / "fused"), "--fuse"]) == 0
+    printed = capsys.readouterr().out
+
+    rows = read_csv(tmp_path / "fused" / "results.csv")
+    own = [*columns_of(with_energy=True, with_dram=True, with_resident=False, with_fusion=True)]
+    assert list(rows[0]) == own and own[-3:] == ["input_kept", "output_kept", "prefetched_bytes"]
+    kept = {(row["layer"], row["input_kept"], row["output_kept"]) for row in rows}
+    assert kept == {("up", "no", "yes"), ("down", "yes", "no"), ("side", "no", "no")}
+    assert {row["dram_write_bytes"] for row in rows if row["layer"] == "up"} == {"0"}
+    assert {row["dram_input_bytes"] for row in rows if row["layer"] == "down"} == {"0"}
+    assert all(int(row["prefetched_bytes"]) > 0 for row in rows if row["layer"] == "side")
+    plain = read_csv(tmp_path / "plain" / "results.csv")
+    assert list(plain[0]) == own[:-3]
+
+    fused, without = totals_of(tmp_path / "fused"), totals_of(tmp_path / "plain")
+    for arch, total in fused.items():
+        for name in ("cycles", "dram_read_bytes", "dram_write_bytes", "energy_uj"):
+            assert total[f"unfused_{name}"] == without[arch][name] > total[name]
+        assert f"{total['unfused_cycles']:,}" in printed
+    assert "cycles, without --fuse" in printed and "energy, mJ, without --fuse" in printed
+    assert "tensors that stay in SMEM: dense 1 of 3, stc 1 of 3, dstc 1 of 3, crisp-stc 1 of 3" in printed
+    for folder, fuse in (("fused", True), ("plain", False)):
+        assert json.loads((tmp_path / folder / "summary.json").read_text())["fuse"] is fuse
+        assert tomllib.loads((tmp_path / folder / "config.toml").read_text())["fuse"] is fuse
+
+    assert crispsim(["compare", str(tmp_path / "plain"), str(tmp_path / "fused")]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"fuse +False +True", printed)
+    assert "; with --fuse" in printed.splitlines()[3]
+    assert crispsim(["sensitivity", str(tmp_path / "fused")]) == 0
+    printed = capsys.readouterr().out
+    assert "machine edge-lpddr4; DRAM: LPDDR4-4266 x32, 17 B/cycle peak" in printed
+    assert re.search(r"dram +LPDDR4\*", printed)
+
+
+def test_fuse_does_not_depend_on_jobs_or_on_the_other_architectures(tmp_path, capsys):
+    (tmp_path / "net.csv").write_text(CHAIN)
+    asked = ["run", "--layer-csv", str(tmp_path / "net.csv"), "--block", "32", "--machine", "edge-lpddr4", "--fuse"]
+    found = []
+    for more in (["--jobs", "1"], ["--jobs", "3"], ["--arch", "crisp-stc"]):
+        assert crispsim([*asked, *more, "--json"]) == 0
+        found.append(json.loads(capsys.readouterr().out))
+    assert found[0]["rows"] == found[1]["rows"]
+    assert found[2]["rows"] == [row for row in found[0]["rows"] if row["arch"] == "crisp-stc"]
+    assert found[2]["totals"]["crisp-stc"] == found[0]["totals"]["crisp-stc"]
+
+
+def test_the_help_has_an_example_with_a_dram(capsys):
+    assert crispsim(["run", "--help"]) == 0
+    printed = capsys.readouterr().out
+    assert "Example: crispsim run --layer-csv resnet50 --machine edge-lpddr4 --fuse" in " ".join(printed.split())

@@ -174,6 +174,50 @@ def test_vit_lacks_only_the_attention_products() -> None:
     assert round(total / 1e9, 3) == 17.564
 
 
+def residuals(name: str) -> list[tuple[str, str]]:
+    return [(layer.name, layer.residual) for layer in shipped(name) if layer.residual is not None]
+
+
+def test_residuals_of_resnet50() -> None:
+    """Figure 5 of He et al.: each block's output is its third convolution's and, added, its input or the projection."""
+    added = []
+    for stage, blocks in ((1, 3), (2, 4), (3, 6), (4, 3)):
+        before = f"layer{stage}.0.downsample.0"
+        added.append((before, f"layer{stage}.0.conv3"))
+        for block in range(1, blocks):
+            added.append((f"layer{stage}.{block}.conv3", before))
+            before = added[-1][0]
+    assert residuals("resnet50") == added
+
+
+def test_residuals_of_mobilenetv2() -> None:
+    """Figure 4d of Sandler et al.: blocks of stride 1 with as many channels out as in, n - 1 of each repeated row."""
+    added, block = [], 1
+    for repeats in (1, 2, 3, 4, 3, 3, 1):
+        added += [(f"features.{block + i}.conv.2", f"features.{block + i - 1}.conv.2") for i in range(1, repeats)]
+        block += repeats
+    assert residuals("mobilenetv2") == added
+
+
+@pytest.mark.parametrize(
+    ("table", "attention", "mlp"),
+    [
+        ("vit_b16", "encoder.layers.encoder_layer_{}.self_attention.out_proj", "encoder.layers.encoder_layer_{}.mlp.3"),
+        ("bert_base", "encoder.layer.{}.attention.output.dense", "encoder.layer.{}.output.dense"),
+    ],
+)
+def test_residuals_of_transformers(table: str, attention: str, mlp: str) -> None:
+    """Two in each block; of the first one's attention it is the embedding, which no row makes."""
+    added = []
+    for block in range(12):
+        added += [(attention.format(block), mlp.format(block - 1)), (mlp.format(block), attention.format(block))]
+    assert residuals(table) == added[1:]
+
+
+def test_vgg16_has_no_residuals() -> None:
+    assert residuals("vgg16") == []
+
+
 def test_depthwise_layers() -> None:
     assert sum(layer.depthwise for layer in shipped("mobilenetv2")) == 17
     assert not any(layer.depthwise for layer in shipped("resnet50"))

@@ -1,4 +1,4 @@
-"""The engine with a DRAM behind the SMEM against the reference twin: every number, exactly, on random layers and machines."""
+"""The engine with a DRAM behind the SMEM against the reference twin: every number, on random layers and machines."""
 
 from dataclasses import replace
 

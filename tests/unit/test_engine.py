@@ -1,6 +1,7 @@
 """The engine on plans made by hand: exact cycles worked out on paper.
 
-Causes of a core's cycles stand in the order of CAUSES: busy, stall_rf, idle, stall_smem, stall_drain, stall_sync.
+Causes of a core's cycles stand in the order of CAUSES: busy, stall_rf, idle, stall_smem, stall_drain, stall_sync (and
+stall_dram, of which there is none: `test_engine_memory.py`).
 "Usable 4" says: in cycle 4 a step may start on it. A step "1..3" starts in cycle 1 and ends at 4.
 """
 

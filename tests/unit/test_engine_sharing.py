@@ -1,7 +1,8 @@
 """Streams that free-running teams share, zero-cycle steps, tiles without steps: by hand, and against a naive model.
 What the dual-side tensor core is made of.
 
-Causes of a core's cycles stand in the order of CAUSES: busy, stall_rf, idle, stall_smem, stall_drain, stall_sync.
+Causes of a core's cycles stand in the order of CAUSES: busy, stall_rf, idle, stall_smem, stall_drain, stall_sync (and
+stall_dram, of which there is none: `test_engine_memory.py`).
 "Usable 4" says: in cycle 4 a step may start on it. A step "1..3" starts in cycle 1 and ends at 4.
 """
 
@@ -242,7 +243,7 @@ def step_by_step(case):
                 program.append((needs, busy, first, w + 1 == len(team["busy"]) and last_round))
         programs.append(program)
     at, end, sums_free = [0] * 4, [None] * 4, [0] * 4
-    causes = [[0] * 6 for _ in range(4)]
+    causes = [[0] * 7 for _ in range(4)]
     read_at = write_at = 0
     turn = {0: 0, 1: 0}
     t = 0

@@ -15,6 +15,7 @@ from crispsim.bench.figures import (
     figure8_table,
     metadata,
     roofline,
+    roofline_levels,
     run_energy,
     run_speedup,
     sparsity,
@@ -25,9 +26,8 @@ from crispsim.bench.figures.drawing import NETWORK, svg_of
 from crispsim.bench.figures.figure_kind import FigureKind, read_table, write_figure
 from crispsim.bench.figures.registry import FIGURES
 from crispsim.bench.figures.run_rows import LONGEST, lines_of
-from crispsim.bench.vocabulary import CAUSES as CAUSE_MEANINGS
 from crispsim.bench.vocabulary import PARTS as PART_LABELS
-from crispsim.sim import InputError, Layer, Machine, simulate
+from crispsim.sim import InputError, Layer, Machine, load_arch, simulate
 from tests import pruned_folders
 
 SIZES = {"first": (64, 256, 20), "second": (32, 192, 12), "last": (48, 320, 7)}
@@ -68,7 +68,18 @@ def roofs(rows):
 
 
 @pytest.fixture(scope="module")
-def tables(paper, rows, roofs):
+def behind(layers):
+    """The layers with a DRAM."""
+    return simulate(layers, machine="edge-lpddr4", sparsity=0.85, block=32, energy=None)
+
+
+@pytest.fixture(scope="module")
+def levels(behind):
+    return roofline_levels.collect(behind.to_dataframe(), behind.machines)
+
+
+@pytest.fixture(scope="module")
+def tables(paper, rows, roofs, levels):
     """A small table of every figure."""
     return {
         "metadata": metadata.collect((64, 256)),
@@ -76,6 +87,7 @@ def tables(paper, rows, roofs):
         "energy": paper,
         "stalls": stalls.collect(rows),
         "roofline": roofs,
+        "roofline-levels": levels,
         "sparsity": sparsity.collect(pruned_folders.LAYERS),
     }
 
@@ -199,7 +211,9 @@ def test_folded_layers_add_up(layers, rows, results):
             assert folded[0].sums[arch][column] == pytest.approx(expected)
         total = twice.total(arch)
         assert folded[-1].sums[arch]["cycles"] == total.cycles
-        assert {cause: folded[-1].sums[arch][f"{cause}_core_cycles"] for cause in CAUSES} == total.core_cycles
+        assert {cause: folded[-1].sums[arch][f"{cause}_core_cycles"] for cause in CAUSES} == {
+            cause: total.core_cycles[cause] for cause in CAUSES
+        }
 
 
 def test_of_very_many_layers_the_longest_are_shown(rows):
@@ -410,6 +424,55 @@ def test_a_runs_speedups_and_energies(rows, drawn, results):
         assert bar == pytest.approx(1e6 * spent / macs)
 
 
+def test_every_layer_lies_twice_below_the_roofs_of_its_levels(behind, levels, drawn):
+    figure = drawn(roofline_levels.draw, levels)
+    panels = {axes.get_title(loc="left"): axes for axes in figure.axes}
+    assert list(panels) == behind.archs
+    for arch, axes in panels.items():
+        assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+        lines = axes.get_lines()
+        (peak,) = [line for line in lines if set(line.get_ydata()) == {256}]
+        assert len(peak.get_xdata()) == 2
+        slopes = [line for line in lines if line is not peak and len(line.get_xdata()) == 2]
+        assert [line.get_ydata()[0] / line.get_xdata()[0] for line in slopes] == pytest.approx([17, 64])
+        assert [line.get_ydata()[1] for line in slopes] == [256, 256]
+        marks = [line for line in lines if line.get_linestyle() == "None"]
+        own = behind.of(arch)
+        moved = [lambda g: g.dram_read_bytes + g.dram_write_bytes, lambda g: g.smem_read_bytes]
+        for line, slope, of in zip(marks, (17, 64), moved, strict=True):
+            groups = [row.group for row in own]
+            assert list(line.get_xdata()) == pytest.approx([g.macs_issued / of(g) for g in groups])
+            assert list(line.get_ydata()) == pytest.approx([g.macs_issued / g.cycles for g in groups])
+            assert all(y <= min(256, slope * x) for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True))
+
+
+def test_what_the_levels_say_is_of_the_bounds(behind, levels):
+    for line, arch in zip(roofline_levels.says(levels), behind.archs, strict=True):
+        counts = {"DRAM": 0, "SMEM read port": 0, "MACs": 0}
+        for row in behind.of(arch):
+            g = row.group
+            takes = {
+                "DRAM": (g.dram_read_bytes + g.dram_write_bytes) / 17,
+                "SMEM read port": g.smem_read_bytes / 64,
+                "MACs": g.macs_issued / 256,
+            }
+            counts[max(takes, key=lambda name: takes[name])] += 1
+        assert line.startswith(
+            f"{arch}: the lowest roof of 3 layers: " + ", ".join(f"{n} {c}" for n, c in counts.items())
+        )
+
+
+def test_levels_where_only_some_machines_have_a_dram(rows, layers, drawn):
+    specs = [load_arch("dense"), load_arch("crisp-stc", "edge-lpddr4")]
+    mixed = simulate(layers, specs, sparsity=0.85, block=32, energy=None)
+    table = roofline_levels.collect(mixed.to_dataframe(), mixed.machines)
+    figure = drawn(roofline_levels.draw, table)
+    assert [sum(line.get_linestyle() == "None" for line in axes.get_lines()) for axes in figure.axes] == [1, 2]
+    assert "DRAM" not in roofline_levels.says(table)[0]
+    resident = roofline_levels.collect(rows, dict.fromkeys(rows["arch"], Machine.load("edge")))
+    assert roofline_levels.lacks(resident) == [roofline_levels.NO_DRAM]
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_pictures_are_whole_and_alike_every_time(name, tables, tmp_path):
     matplotlib = pytest.importorskip("matplotlib")
@@ -437,9 +500,20 @@ def test_pictures_are_whole_and_alike_every_time(name, tables, tmp_path):
         >= {
             "metadata": set(table.get("format", ())) | {"B = 16", "B = 32", "B = 64"},
             "speedup": {"stc", "dstc", "1:4", "2:4", "3:4", "network", *crisp},
-            "energy": {"dense", "stc", "dstc", "network", *crisp, *(label for label, _ in PART_LABELS.values())},
-            "stalls": {"dense", "stc", "dstc", "crisp-stc", "network", *CAUSE_MEANINGS},
+            "energy": {"dense", "stc", "dstc", "network", *crisp, *(PART_LABELS[part][0] for part in PARTS)},
+            "stalls": {"dense", "stc", "dstc", "crisp-stc", "network", *CAUSES},
             "roofline": {f"{arch}, 3 layers" for arch in ("dense", "stc", "dstc", "crisp-stc")},
+            "roofline-levels": {
+                "dense",
+                "stc",
+                "dstc",
+                "crisp-stc",
+                "256 MAC/cycle",
+                "DRAM 17 B/cycle",
+                "SMEM 64 B/cycle",
+                "MACs issued per byte moved (MAC/B)",
+                "MACs issued per cycle (MAC/cycle)",
+            },
             "sparsity": {"stem", "late", "2/5", "3/3", "dense", *sparsity.LOOKS},
         }[name]
     )
@@ -510,6 +584,8 @@ def put(row, column, value):
         ("speedup", lambda t: t.drop(index=t.index[t["arch"] != "dense"]), "no architecture beside"),
         ("metadata", lambda t: t.assign(metadata_kib=0), "no format takes any metadata"),
         ("roofline", lambda t: t.assign(macs_issued=0), "no layer issues a MAC"),
+        ("roofline-levels", lambda t: t.assign(macs_issued=0), "no layer issues a MAC"),
+        ("roofline-levels", lambda t: t.assign(dram_bytes_per_cycle=0), "no machine has a DRAM: run with one, such as"),
         ("stalls", lambda t: t.assign(**{f"{cause}_core_cycles": 0 for cause in CAUSES}), "row 2: no core-cycles"),
     ],
 )  # fmt: skip

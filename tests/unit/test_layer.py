@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from crispsim.sim.errors import InputError, LayerError
-from crispsim.sim.layer import Layer
+from crispsim.sim.layer import Layer, check_residuals
 
 CONV = {
     "name": "conv1",
@@ -90,6 +90,8 @@ def test_line_is_no_part_of_equality() -> None:
             {"tensor": "a\n"},
             "layer 'conv1': tensor 'a\\n': must be printable text without surrounding spaces",
         ),
+        ({"residual": ""}, "layer 'conv1': residual '': must be printable text without surrounding spaces"),
+        ({"residual": "#1"}, "layer 'conv1': residual '#1': must not start with #, which begins a comment"),
         ({"kind": "pool"}, "layer 'conv1': kind 'pool': must be conv or gemm"),
         ({"in_height": 0}, "layer 'conv1': in_height 0: must be an integer of at least 1"),
         ({"in_height": 2.0}, "layer 'conv1': in_height 2.0: must be an integer of at least 1"),
@@ -141,6 +143,32 @@ def test_overflow_of_macs_and_of_inputs() -> None:
         conv(in_height=2**31, in_width=2**31, stride_h=2**31, stride_w=2**31)
     with pytest.raises(LayerError, match="overflow"):
         conv(calls=2**62)
+
+
+def test_residuals_that_stand() -> None:
+    check_residuals([conv(), conv(name="conv2", residual="conv1")])
+    check_residuals([conv(name="conv2", residual="conv1")])  # a part of a network
+    flat = {"in_height": 14 * 12, "in_channels": 64, "out_channels": 128}
+    check_residuals([conv(in_height=16, in_width=16), Layer(**{**GEMM, **flat, "residual": "conv1"})])
+
+
+def test_residuals_that_do_not_stand() -> None:
+    layers = [
+        conv(name="self", residual="self"),
+        conv(name="early", residual="conv1", file="net.csv", line=7),
+        conv(),
+        conv(name="narrow", out_channels=64, residual="conv1"),
+        conv(name="batched", in_height=30, batch=2, residual="conv1"),
+    ]
+    with pytest.raises(InputError) as caught:
+        check_residuals(layers)
+    same = "must name a layer with the same output"
+    assert caught.value.lines == [
+        "layer 'self': residual 'self': must name an earlier layer",
+        "net.csv:7: layer 'early': residual 'conv1': must name an earlier layer",
+        f"layer 'narrow': residual 'conv1': {same}, 64 x 2376; its is 128 x 2376",
+        f"layer 'batched': residual 'conv1': {same}, 128 x 2464, batch 2; its is 128 x 2376",
+    ]
 
 
 def test_input_error_shows_ten_problems() -> None:

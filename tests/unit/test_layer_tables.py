@@ -77,8 +77,9 @@ def test_sparsity_of_scale_sim_v3(table: Table) -> None:
 
 
 def test_optional_columns(table: Table) -> None:
-    titles = "Padding,Dilation,Groups,Batch,Calls,NM,Block,Weight Sparsity,Activation Sparsity,Tensor"
-    layer = table.read_row("c,9,9,3,3,8,16,1,1,2,4,3,5,2:4,64,0.9,0.4,layer1.weight", more=titles)
+    titles = "Padding,Dilation,Groups,Batch,Calls,NM,Block,Weight Sparsity,Activation Sparsity,Tensor,Residual"
+    layer = table.read_row("c,9,9,3,3,8,16,1,1,2,4,3,5,2:4,64,0.9,0.4,layer1.weight,", more=titles)
+    assert layer.residual is None
     assert (layer.pad_h, layer.pad_w, layer.dilation_h, layer.dilation_w) == (1, 1, 2, 2)
     assert (layer.groups, layer.batch, layer.calls) == (4, 3, 5)
     assert (layer.nm, layer.block) == ((2, 4), 64)
@@ -188,6 +189,66 @@ def test_dp_with_another_number_of_filters_is_refused(table: Table) -> None:
 
 def test_dp_says_nothing_in_a_gemm_table(table: Table) -> None:
     assert table.read("Layer,M,N,K\nDPT.qkv,8,16,32\n")[0].groups == 1
+
+
+# --- residuals
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"{HEADER}Residual\nblock 1\na,9,9,3,3,8,16,1\nb,9,9,3,3,8,16,1,a\n",
+        "Layer,M,N,K,residual\na,8,16,4\nb,8,16,32,a\n",
+        "Layer\tM\tN\tK\tRESIDUAL\na\t8\t16\t4\nb\t8\t16\t32\t a \n",
+    ],
+)
+def test_a_residual_names_an_earlier_row(table: Table, content: str) -> None:
+    layers = table.read(content)
+    assert [(layer.name, layer.residual) for layer in layers] == [("a", None), ("b", "a")]
+    write_layers(table.path, layers)
+    assert read_layers(table.path) == layers
+
+
+def test_a_residual_names_a_row_as_it_is_called_in_the_end(table: Table) -> None:
+    layers = table.read("Layer,M,N,K,Residual\na,8,16,4\na,8,16,4,a\nb,8,16,4,a#2\nc,8,16,4,b\nb,1,2,3\n")
+    assert [(layer.name, layer.residual) for layer in layers][1:4] == [("a#2", "a"), ("b", "a#2"), ("c", "b")]
+
+
+@pytest.mark.parametrize(
+    ("value", "rule"),
+    [
+        ("b", "must name an earlier layer"),
+        ("c", "must name an earlier layer"),
+        ("none", "must name an earlier layer"),
+        ("a ", ""),
+        ("narrow", "must name a layer with the same output, 16 x 8; its is 15 x 8"),
+        ("long", "must name a layer with the same output, 16 x 8; its is 16 x 9"),
+        ("batched", "must name a layer with the same output, 16 x 8; its is 16 x 8, batch 2"),
+        ("twice", "must name one row: 2 earlier rows have this name"),
+        ("twice#2", ""),
+        ("a\tb", "must be printable text without surrounding spaces"),
+    ],
+)
+def test_bad_residuals(table: Table, value: str, rule: str) -> None:
+    before = "a,8,16,4,1\nnarrow,8,15,4,1\nlong,9,16,4,1\nbatched,4,16,4,2\ntwice,8,16,4,1\ntwice,8,16,4,1\n"
+    content = f"Layer,M,N,K,Batch,Adds,Residual\n{before}b,8,16,32,1,,{value}\nc,8,16,32,1,\n"
+    if rule:
+        assert table.problems(content) == [f"FILE:8: column 'Residual': value {value!r}: {rule}"]
+    else:
+        assert table.read(content)[6].residual == value.strip()
+
+
+def test_all_bad_residuals_are_told(table: Table) -> None:
+    rows = "".join(f"g{i},8,16,4,h{i}\n" for i in range(12))
+    problems = table.problems(f"Layer,M,N,K,Residual\n{rows}")
+    assert problems[0] == "FILE:2: column 'Residual': value 'h0': must name an earlier layer"
+    assert (len(problems), problems[10]) == (11, "and 2 more")
+
+
+def test_a_residual_without_its_row_is_not_written(table: Table) -> None:
+    layers = table.read("Layer,M,N,K,Residual\na,8,16,4\nb,8,16,32,a\n")
+    with pytest.raises(InputError, match="layer 'b': residual 'a': must name an earlier layer"):
+        write_layers(table.path, layers[1:])
 
 
 # --- bad rows

@@ -1,5 +1,6 @@
 """The simulator's layers of torch models and of packed files; the shipped tables are the judges."""
 
+import dataclasses
 import sys
 import types
 
@@ -35,7 +36,7 @@ def test_torchvisions_models_have_the_shipped_tables_layers(model, table):
     assert shapes(found) == shapes(shipped)
     for mine, theirs in zip(found, shipped, strict=True):
         if mine.kind == theirs.kind == "conv":  # the tables write fc as a convolution, ViT's first one as a gemm
-            assert mine == theirs
+            assert mine == dataclasses.replace(theirs, residual=None)  # which no module's shape tells
 
 
 def test_swin_uses_weights_without_calling_their_modules():

@@ -14,7 +14,7 @@ import tomli_w
 from markdown_it import MarkdownIt
 
 from crispsim.bench.report import report_of, report_targets, write_report
-from crispsim.bench.report.content import Column, Notes, Picture, Section, Table, listed, significant
+from crispsim.bench.report.content import Column, Notes, Picture, Section, Table, Text, listed, significant
 from crispsim.bench.report.html import html_page
 from crispsim.bench.report.markdown import markdown_page
 from crispsim.bench.report.pictures import inline
@@ -390,8 +390,62 @@ def test_without_energy_there_is_nothing_about_it(folders):
     assert not re.search(r"µJ|TOPS|mm²|figure-energy", page)
     assert ("energy", "not computed") in report.facts
     assert [column.label for column in table_of(report, "headline").columns] == [
-        "architecture", "cycles", "latency", "speedup", "utilization",
+        "architecture", "cycles", "latency", "speedup", "utilization", "beyond the SMEM",
     ]  # fmt: skip
+
+
+def test_results_of_an_smem_that_is_too_small_are_marked(folders, tree):
+    report = report_of(folders / "energy")
+    run = read_run(folders / "energy")
+    (text,) = [
+        block for block in section_of(report, "results").blocks if isinstance(block, Text) and block.role != "lead"
+    ]
+    assert text.role == "warning"
+    assert text.text.startswith(
+        "SMEM-resident ideal, no DRAM: every tensor is taken to lie in the SMEM, though up to 1 of 4"
+    )
+    table = table_of(report, "headline")
+    at = [column.label for column in table.columns].index("beyond the SMEM")
+    assert [row[at] for row in table.rows] == [total["layers_beyond_smem"] for total in run.summary["totals"].values()]
+    marked = heads_of(tree, "layer-table").index(
+        next(h for h in heads_of(tree, "layer-table") if h.startswith("ideal"))
+    )
+    shown = [row[marked] for row in cells_of(tree, "layer-table")]
+    assert shown == run.rows["smem_resident_ideal"].tolist()
+    assert "yes" in shown
+
+
+def test_a_run_with_a_dram_shows_what_it_moved(folders, tmp_path):
+    asked = ["run", "--layer-csv", str(folders / "odd names.csv"), *SHAPE, "--machine", "edge-lpddr4"]
+    assert crispsim([*asked, "--out", str(tmp_path / "run")]) == 0
+    run, report = read_run(tmp_path / "run"), report_of(tmp_path / "run")
+    html5lib.HTMLParser(strict=True).parse(html_page(report))
+    totals = run.summary["totals"]
+    (text,) = [
+        block for block in section_of(report, "results").blocks if isinstance(block, Text) and block.role != "lead"
+    ]
+    assert (text.role, text.text) == ("", f"Tensors start and end in DRAM ({run.summary['dram']}).")
+    headline = table_of(report, "headline")
+    labels = [column.label for column in headline.columns]
+    assert "beyond the SMEM" not in labels
+    for row, total in zip(headline.rows, totals.values(), strict=True):
+        moved = total["dram_read_bytes"] + total["dram_write_bytes"]
+        assert row[labels.index("DRAM traffic")] == pytest.approx(moved / 1e6)
+        causes = total["core_cycles"]
+        assert row[labels.index("stall_dram")] == pytest.approx(causes["stall_dram"] / sum(causes.values()))
+    moved = table_of(report, "dram-table")
+    for place, total in enumerate(totals.values()):
+        column = [row[1 + 2 * place] for row in moved.rows]
+        assert column[-1] == pytest.approx((total["dram_read_bytes"] + total["dram_write_bytes"]) / 1e6)
+        assert column[0] == pytest.approx(total["dram_weight_bytes"] / 1e6)
+    blockings = table_of(report, "blockings")
+    for place, arch in enumerate(run.archs):
+        counted = {row[0]: row[1 + place] for row in blockings.rows if row[1 + place]}
+        assert counted == run.rows[run.rows["arch"] == arch]["blocking"].value_counts().to_dict()
+    assert all(row[-1] for row in blockings.rows)
+    assert "figure-roofline-levels" in [block.id for block in section_of(report, "figures").blocks]
+    shown = [column.label for column in table_of(report, "layer-table").columns if column.group in ("", "main")]
+    assert {"blocking", "DRAM read", "DRAM written"} <= set(shown)
 
 
 def test_a_sparsity_that_follows_from_the_pattern_is_told(own):
@@ -422,7 +476,7 @@ def test_every_field_of_the_machine_with_unit_and_meaning(folders):
     flat = {key: value for key, value in machine.items() if not isinstance(value, dict)}
     flat |= {f"{s}.{key}": value for s, own in machine.items() if isinstance(own, dict) for key, value in own.items()}
     assert {key: row[0] for key, row in rows.items()} == flat
-    assert rows["smem.capacity_bytes"][1:] == ["B", "capacity; tensors beyond it are reported, not refused"]
+    assert rows["smem.capacity_bytes"][1:] == ["B", "capacity; tensors beyond it are reported without a DRAM"]
     assert all(row[2] for row in rows.values())
 
 

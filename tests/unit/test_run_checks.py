@@ -14,7 +14,7 @@ from crispsim.bench.run_checks import why_unread
 from crispsim.bench.run_folder import read_run
 from crispsim.cli.main import run_command as crispsim
 from crispsim.sim import InputError, Machine
-from crispsim.sim.result import columns_of
+from crispsim.sim.result import FUSION_COLUMNS, UNFUSED, columns_of
 
 NETWORK = "Layer, M, N, K\nfirst, 40, 64, 128\nlast, 12, 32, 64\n"
 
@@ -26,6 +26,7 @@ def folders(tmp_path_factory):
     asked = ["run", "--layer-csv", str(root / "net.csv"), "--block", "32", "--quiet", "--arch", "stc", "--arch", "dstc"]
     assert crispsim([*asked, "--out", str(root / "energy")]) == 0
     assert crispsim([*asked, "--energy", "none", "--out", str(root / "none")]) == 0
+    assert crispsim([*asked, "--machine", "edge-lpddr4", "--fuse", "--out", str(root / "fuse")]) == 0
     return root
 
 
@@ -225,3 +226,42 @@ def test_commands_say_it_in_a_line(command, own, tmp_path, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert line == again(f"crispsim: {own}: not a run's folder: results.csv: column 'groups' is missing")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+# With --fuse ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fused(folders, tmp_path):
+    return Path(shutil.copytree(folders / "fuse", tmp_path / "own"))
+
+
+def test_what_a_run_with_fuse_wrote_is_read(folders, fused):
+    run = read_run(folders / "fuse")
+    assert run.fused and not read_run(folders / "energy").fused
+    assert run.machine_line.startswith("machine edge-lpddr4; DRAM: LPDDR4") and run.machine_line.endswith("--fuse")
+    assert run.rows["output_kept"].tolist() == ["no"] * 4
+    rows = pandas.read_csv(fused / "results.csv", dtype=str, keep_default_na=False)
+    assert list(rows.columns) == list(
+        columns_of(with_energy=True, with_dram=True, with_resident=False, with_fusion=True)
+    )
+    for column in FUSION_COLUMNS:
+        rows.drop(columns=column).to_csv(fused / "results.csv", index=False)
+        assert refused(fused) == again(f"results.csv: column {column!r} is missing")
+
+
+@pytest.mark.parametrize("name", UNFUSED)
+def test_the_totals_without_it_are_needed(fused, name):
+    summary = json.loads((fused / "summary.json").read_text())
+    del summary["totals"]["dstc"][f"unfused_{name}"]
+    (fused / "summary.json").write_text(json.dumps(summary))
+    assert refused(fused) == again(f"summary.json: totals.dstc.unfused_{name}: must be a number")
+
+
+def test_both_files_must_say_whether_it_was_with_fuse(fused):
+    config = tomllib.loads((fused / "config.toml").read_text())
+    (fused / "config.toml").write_text(tomli_w.dumps(config | {"fuse": False}))
+    assert refused(fused) == again("summary.json: fuse is true, config.toml's false")
+    del config["fuse"]
+    (fused / "config.toml").write_text(tomli_w.dumps(config))
+    assert refused(fused) == again("config.toml: fuse: is missing")

@@ -21,6 +21,7 @@ from crispsim.sim import ARCHITECTURES, InputError, Layer, load_arch, simulate
 from crispsim.sim.energy import FIGURES, PARTS, EnergyModel, Figure, load_table
 from crispsim.sim.energy.rows import compute_rows
 from crispsim.sim.energy.spreads import ITEMS, NODES, load_spreads
+from crispsim.sim.result import parts_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SPREADS = tomllib.loads((ROOT / "sim" / "energy" / "spreads.toml").read_text())
@@ -42,15 +43,15 @@ def spec_of(arch, name, overrides):
     return replace(load_arch(arch, "edge", overrides), name=name)
 
 
-def simulated(table, archs=ARCHS, overrides=None):
+def simulated(table, archs=ARCHS, overrides=None, machine="edge"):
     """Archs : names, or specs with machines of their own."""
-    specs = [load_arch(arch, "edge", overrides or {}) if isinstance(arch, str) else arch for arch in archs]
+    specs = [load_arch(arch, machine, overrides or {}) if isinstance(arch, str) else arch for arch in archs]
     return specs, simulate(NETWORK, specs, nm="2:4", block=32, sparsity=0.75, all_layers=True, energy=table)
 
 
-def run_with(folder, table="horowitz45", archs=ARCHS, overrides=None):
+def run_with(folder, table="horowitz45", archs=ARCHS, overrides=None, machine="edge"):
     table = None if table is None else load_table(table)
-    specs, results = simulated(table, archs, overrides)
+    specs, results = simulated(table, archs, overrides, machine)
     record = RunRecord(
         command="crispsim run", versions={}, seed=0, options={}, inputs=(), specs=tuple(specs), energy=table
     )
@@ -80,7 +81,7 @@ def agree(parts, results):
     for arch in results.archs:
         told = results.total(arch).record()
         assert {f"{part}_uj": value for part, value in parts[arch].items()} == pytest.approx(
-            {f"{part}_uj": told[f"{part}_uj"] for part in PARTS}, rel=1e-12, abs=0
+            {f"{part}_uj": told.get(f"{part}_uj", 0) for part in PARTS}, rel=1e-12, abs=0
         )
         assert sum(parts[arch].values()) == pytest.approx(told["energy_uj"], rel=1e-12)
 
@@ -99,6 +100,7 @@ def test_every_alternative_resolves_at_its_node(node):
             assert {figure.name for figure in alternative.figures} == set(given.get("figures", {})) <= set(ITEMS[item])
             assert all(math.isfinite(figure.pj) and figure.pj > 0 for figure in alternative.figures)
             assert (alternative.technology is not None) == (item == "technology")
+            assert (alternative.dram is not None) == (item == "dram")
             assert alternative.technology is None or alternative.technology.node_nm == node
             for figure in given.get("figures", {}).values():
                 if "row" not in figure:
@@ -160,6 +162,7 @@ def test_the_page_has_every_alternative(node):
             name, label, pj, _, why = next(told)
             assert (name, label, why) == ("" if place else item, alternative.label, alternative.why)
             shown = [figure for figure in alternative.figures if figure.name not in ("add_8", "add_16")]
+            shown += [alternative.dram] if alternative.dram else []
             assert re.findall(r"[0-9.]+", pj) == [f"{figure.pj:.4g}" for figure in shown]
 
 
@@ -170,7 +173,7 @@ def test_the_run_itself_comes_out_again(study):
     totals = study.run.summary["totals"]
     for arch, parts in study.parts.items():
         for part in PARTS:
-            assert study.at(parts[part]) == pytest.approx(totals[arch][f"{part}_uj"], rel=1e-12, abs=0)
+            assert study.at(parts[part]) == pytest.approx(totals[arch].get(f"{part}_uj", 0), rel=1e-12, abs=0)
         assert study.at(study.energies[arch]) == pytest.approx(totals[arch]["energy_uj"], rel=1e-12)
     for gain in study.gains:
         assert gain.gain == pytest.approx(totals[gain.arch]["energy_gain"], rel=1e-12)
@@ -557,7 +560,9 @@ def test_the_records(study, tmp_path):
     records = records_of(study)
     assert len(records) == sum(study.shape) * len(ARCHS)
     for record in records:
-        assert sum(record[f"{part}_uj"] for part in PARTS) == pytest.approx(record["energy_uj"], rel=1e-12)
+        energy = sum(record[f"{part}_uj"] for part in parts_of(with_dram=False))
+        assert energy == pytest.approx(record["energy_uj"], rel=1e-12)
+        assert "dram_uj" not in record
         assert record["edp_uj_us"] == pytest.approx(record["energy_uj"] * record["latency_us"])
     (one,) = (r for r in records if (r["alternative"], r["arch"]) == ("Aladdin, 1 ns", "dstc"))
     assert (one["pj"], one["kind"], one["as_run"]) == ({"op": 1.154}, "tool", False)
@@ -614,3 +619,48 @@ def test_folders_that_are_refused(study, tmp_path):
     assert re.search("popcount_adders.* is missing", refused(other))
     other = changed(here, tmp_path / "memory", "summary.json", '"read_pj"', '"reads_pj"')
     assert re.search("read_pj.* is missing", refused(other))
+
+
+# DRAM ----------------------------------------------------------------------------------------------------------------
+
+DRAM = {"LPDDR4": 8.0, "LPDDR5": 6.4, "HBM2": 3.9, "DDR, Horowitz": 20.3, "LPDDR2": 40.0}
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_what_other_sources_say_of_a_dram(node):
+    assert {own.label: own.dram.pj for own in load_spreads(node)["dram"]} == DRAM
+
+
+@pytest.mark.parametrize("archs", [("dense", "crisp-stc"), ARCHS])
+def test_dram_varied_is_as_simulated_with_it(archs, tmp_path):
+    study = study_run(run_with(tmp_path / "run", archs=archs, machine="edge-lpddr4"))
+    (item,) = (item for item in study.items if item.name == "dram")
+    assert [option.label for option in item.options] == list(DRAM)
+    assert item.options[item.base].label == "LPDDR4"
+    for label, pj in DRAM.items():
+        overrides = {"dram.pj_per_bit": pj}
+        agree(alone(study, "dram", label), simulated("horowitz45", archs, overrides, machine="edge-lpddr4")[1])
+    for record in records_of(study):
+        if record["item"] == "dram":
+            assert record["pj"] == {"bit": DRAM[record["alternative"]]}
+            assert record["kind"] == {"LPDDR4": "tool", "LPDDR5": "guess"}.get(record["alternative"], "published")
+        assert record["dram_uj"] > 0
+
+
+def test_a_dram_that_no_source_has_is_an_alternative_of_its_own(tmp_path):
+    specs = [load_arch("dense", "edge-lpddr4", {"dram.pj_per_bit": 5.0}), load_arch("stc", "edge-lpddr5")]
+    study = study_run(run_with(tmp_path / "run", archs=specs))
+    (item,) = (item for item in study.items if item.name == "dram")
+    assert [option.label for option in item.options] == ["the machine's own", *DRAM]
+    assert item.base == 0
+    pj = {record["arch"]: record["pj"] for record in records_of(study) if record["alternative"] == "the machine's own"}
+    assert pj == {"dense": {"bit": 5.0}, "stc": {"bit": 6.4}}
+
+
+def test_without_a_dram_there_is_none_to_vary(study, tmp_path):
+    assert "dram" not in [item.name for item in study.items]
+    assert not any("dram" in line for line in study.left_out)
+    mixed = study_run(run_with(tmp_path / "run", archs=["stc", load_arch("dense", "edge-lpddr4")]))
+    energies = {label: alone(mixed, "dram", label) for label in DRAM}
+    assert len({parts["stc"]["dram"] for parts in energies.values()}) == 1
+    assert len({parts["dense"]["dram"] for parts in energies.values()}) == len(DRAM)

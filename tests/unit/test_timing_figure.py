@@ -92,3 +92,20 @@ def test_a_picture_is_the_same_every_time(traces, tmp_path):
         assert CliRunner().invoke(main, options).exit_code == 0
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     assert b"stall_smem" in (tmp_path / "a.svg").read_bytes()
+
+
+def test_a_dram_has_a_row_of_its_own(tmp_path):
+    (tmp_path / "t.csv").write_text("Layer, M, N, K\na, 20, 16, 128\n")
+    path, picture = tmp_path / "t.json", tmp_path / "t.png"
+    arguments = ["--layer-csv", str(tmp_path / "t.csv"), "--arch", "crisp-stc", "--machine", "edge-lpddr4"]
+    assert crispsim(["run", *arguments, "--block", "16", "--sparsity", "0.75", "--quiet", "--trace", str(path)]) == 0
+    rows = {row.name: row for row in collect(read_trace(path), "crisp-stc", 0, 300).rows}
+    channel = rows["DRAM channel"].bars
+    assert [(channel[0].kind, channel[0].text), channel[-1].kind] == [("DRAM", "inputs 0"), "write-back"]
+    assert {bar.kind for bar in rows["write port"].bars} == {"DRAM", "results"}
+    assert "write-back" in {bar.kind for bar in rows["read port"].bars}
+    assert rows["core 0 MACs"].bars[0].text == "stall_dram"
+    assert max(value for _, value in rows["DRAM channel, % of bandwidth"].percent) == 100
+    command = [str(path), "--arch", "crisp-stc", "--from", "0", "--to", "300", "--out", str(picture)]
+    assert CliRunner().invoke(main, command).exit_code == 0
+    assert picture.stat().st_size > 10_000

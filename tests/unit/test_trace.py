@@ -26,7 +26,16 @@ CASES = {
     ),
     "no input at all": (SMALL, {"nm": "2:4", "block": 16, "sparsity": 0.75, "activation_sparsity": 1.0}, {}),
     "slow writes": (SMALL, {"nm": "2:4", "block": 16}, {"smem.write_bytes_per_cycle": 3, "core.pipeline_cycles": 30}),
+    "a small SMEM and a DRAM": (
+        {"s": 72, "k": 250, "p": 67}, {"nm": "2:4", "block": 16, "sparsity": 0.75},
+        {"smem.capacity_bytes": 24_000, "dram.bytes_per_cycle": 17, "dram.latency_cycles": 50},
+    ),
+    "a slow DRAM": (
+        SMALL, {"nm": "2:4", "block": 16, "sparsity": 0.5},
+        {"dram.bytes_per_cycle": 3, "dram.latency_cycles": 20, "dram.burst_bytes": 24},
+    ),
 }  # fmt: skip
+WITH_DRAM = [name for name, (_, _, machine) in CASES.items() if "dram.bytes_per_cycle" in machine]
 
 
 def gemm(name="l", *, s, k, p, **fields):
@@ -117,8 +126,9 @@ def test_cycles_of_every_core_by_cause(whole):
 def test_bytes_of_both_ports(whole):
     _, trace, results = whole
     for row in results.rows:
-        read = [args for _, _, _, args in trace.of(row.arch, "read port")]
-        assert sum(args["bytes"] for args in read) == row.group.smem_read_bytes
+        passed = [(name, args) for _, _, name, args in trace.of(row.arch, "read port")]
+        assert sum(args["bytes"] for _, args in passed) == row.group.smem_read_bytes
+        read = [args for name, args in passed if not name.startswith("write-back")]
         assert sum(args["metadata_bytes"] for args in read) == row.group.metadata_bytes
         for what, expected in (("weights", row.group.weight_bytes), ("activations", row.group.activation_bytes)):
             stored = [args for _, _, _, args in trace.of(row.arch, what)]
@@ -134,10 +144,12 @@ def test_an_item_lies_in_its_slot_from_its_transfer_until_after_it_is_usable(who
         passed = {}
         for start, end, name, args in trace.of(row.arch, "read port"):
             stream, _, item = name.partition(": ")
+            if not item:
+                continue  # a write-back
             passed[stream, item, args.get("band"), args.get("turn")] = start, args
             last_byte = (end - 1) // 1000 if end > start else start // 1000
             assert abs(args["usable_from"] - latency - last_byte) <= (end % 1000 == 0)
-        assert len(passed) == len(trace.of(row.arch, "read port"))
+        assert len(passed) == sum(": " in piece[2] for piece in trace.of(row.arch, "read port"))
         lain = 0
         for (arch, place), pieces in trace.rows.items():
             if arch == row.arch and ", slot " in place:
@@ -169,10 +181,15 @@ def test_occupancy_of_the_ports(whole):
     _, trace, results = whole
     for row in results.rows:
         smem, group = row.machine.smem, row.group
-        for port, bandwidth, total in (
+        ports = [
             ("read port", smem.read_bytes_per_cycle, group.smem_read_bytes),
             ("write port", smem.write_bytes_per_cycle, group.smem_write_bytes),
-        ):
+        ]
+        if row.machine.has_dram:
+            moved = group.dram_read_bytes + group.dram_write_bytes
+            ports.append(("DRAM channel", row.machine.dram.bytes_per_cycle, moved))
+        assert {name for arch, name in trace.counters if arch == row.arch} == {f"{port[0]} occupancy" for port in ports}
+        for port, bandwidth, total in ports:
             values = trace.counters[row.arch, f"{port} occupancy"]
             bytes_passed = 0
             for (start, value), (end, following) in zip(values, values[1:], strict=False):
@@ -183,6 +200,33 @@ def test_occupancy_of_the_ports(whole):
             assert bytes_passed == total
             assert values[0][0] == 0
             assert values[-1] == (1000 * row.cycles, 0)
+
+
+def test_pieces_and_write_backs_on_the_channel(whole):
+    """Every piece goes over the channel, and into the SMEM, whole."""
+    case, trace, results = whole
+    for row in results.rows:
+        channel, group = trace.rows[row.arch, "DRAM channel"], row.group
+        if case not in WITH_DRAM:
+            assert not channel
+            continue
+        width = row.machine.dram.bytes_per_cycle
+        back = sum(end - start for start, end, name, _ in channel if name.startswith("write-back"))
+        assert abs(back * width - 1000 * group.dram_write_bytes) <= 2 * width * len(channel)  # times are rounded down
+        written = Counter()
+        sizes = {}
+        for _, _, name, args in trace.of(row.arch, "write port"):
+            if "piece" in args:
+                written[name] += args["bytes"]
+                assert sizes.setdefault(name, args["piece_bytes"]) == args["piece_bytes"]
+                assert args["cycle"] >= args["arrived"]
+        assert written == sizes
+        assert sum(written.values()) == group.dram_read_bytes
+        assert {name for _, _, name, _ in channel if "piece" in name} == set(written)
+        for kind, total in (("inputs", group.dram_input_bytes), ("weights", group.dram_weight_bytes)):
+            assert sum(size for piece, size in sizes.items() if kind in piece) == total
+            numbers = [args["piece"] for _, _, piece, args in channel if f"DRAM {kind}" in piece]
+            assert numbers == sorted(numbers)
 
 
 def test_selection_works_when_the_macs_do(whole):
@@ -212,6 +256,9 @@ def test_the_cases_are_what_they_are_called(whole):
         assert {piece[2] for piece in trace.of("crisp-stc", "MACs")} >= {"MAC", "stall_rf"}
     elif name == "few sums a cycle":
         assert "stall_rf" in {piece[2] for piece in trace.of("dstc", "MACs")}
+    elif name in WITH_DRAM:
+        for arch in ARCHITECTURES:
+            assert "stall_dram" in {piece[2] for piece in trace.of(arch, "MACs")}
 
 
 def clipped(piece, first, last):
@@ -220,7 +267,9 @@ def clipped(piece, first, last):
     return (start, end, *piece[2:]) if start < end or (piece[0] == piece[1] and first <= start < last) else None
 
 
-@pytest.mark.parametrize("name", ["two sets, ragged", "few sums a cycle", "empty slices and steps", "slow writes"])
+@pytest.mark.parametrize(
+    "name", ["two sets, ragged", "few sums a cycle", "empty slices and steps", "slow writes", *WITH_DRAM]
+)
 def test_a_window_shows_what_the_whole_trace_shows_there(name):
     shape, options, machine = CASES[name]
     layers = [gemm(**shape)]
@@ -243,7 +292,7 @@ def test_a_window_shows_what_the_whole_trace_shows_there(name):
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize("name", ["dense", "no input at all"])
+@pytest.mark.parametrize("name", ["dense", "no input at all", "a slow DRAM"])
 def test_every_cycle_of_a_window_has_a_name(name):
     """Cores that are done before a window, and wait for their last writes in it, included."""
     shape, options, machine = CASES[name]

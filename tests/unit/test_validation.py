@@ -10,9 +10,19 @@ import pandas as pd
 import pytest
 
 from crispsim.bench.figures import speedup as speedup_figure
-from crispsim.bench.validation import closed_forms, dstc_points, energy_claims, mask_reaction, paper_claims
+from crispsim.bench.validation import (
+    closed_forms,
+    dram_claims,
+    dstc_points,
+    energy_claims,
+    mask_reaction,
+    memory_study,
+    paper_claims,
+)
 from crispsim.bench.validation.dual_expectation import cost, drawn, drawn_columns, drawn_rows, hybrid_rows, independent
 from crispsim.bench.validation.page import fill, section, table
+from crispsim.cli.network_table import print_results
+from crispsim.cli.terminal import Terminal
 from crispsim.formats import Pattern, draw_unstructured, draw_weights, parse_nm
 from crispsim.sim import Layer, Machine, simulate
 from crispsim.sim.activations import draw_activations
@@ -20,6 +30,7 @@ from crispsim.sim.bitmaps import row_tile_counts
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = (DOCS / "validation.md").read_text(encoding="utf-8")
+MEMORY_PAGE = (DOCS / "memory.md").read_text(encoding="utf-8")
 
 compiled = pytest.mark.skipif(bool(os.environ.get("NUMBA_DISABLE_JIT")), reason="minutes without compiled kernels")
 
@@ -46,9 +57,12 @@ def test_the_tables_are_those_of_the_committed_csvs():
         **paper_claims.markdown(committed("paper-claims")),
         **mask_reaction.markdown(committed("mask-reaction")),
         **energy_claims.markdown(committed("energy-claims")),
+        **dram_claims.markdown(committed("dram-claims")),
     }
     for name, text in tables.items():
         assert section(PAGE, name) == text, name
+    for name, text in memory_study.markdown(committed("memory-capacity"), committed("memory-fuse")).items():
+        assert section(MEMORY_PAGE, name) == text, name
 
 
 def test_a_page_is_filled_between_its_markers(tmp_path):
@@ -237,6 +251,111 @@ def test_what_the_page_says_of_energy():
     assert f"at most {crisp['gain_dense_smem_x1.9'].max():.1f}x here" in PAGE
     assert (crisp["gain"] < crisp["bound"]).all()
     assert (crisp["most"] < crisp["bound_most"]).all()
+
+
+# --- with a DRAM ---
+
+
+@compiled
+@pytest.mark.parametrize(
+    ("machine", "sparsity", "nm", "block"),
+    [
+        pytest.param(*one, marks=() if one == ("edge-lpddr4", *dram_claims.BREAKDOWN) else pytest.mark.slow)
+        for one in ((name, *own) for name in dram_claims.MACHINES for own in dram_claims.configurations())
+    ],
+)
+def test_the_claims_with_a_dram_are_what_the_code_makes(machine, sparsity, nm, block):
+    made = dram_claims.study(machine, sparsity, nm, block)
+    assert_committed(made, "dram-claims", machine=machine, sparsity=sparsity, nm=nm, block=block)
+
+
+@compiled
+@pytest.mark.parametrize(
+    ("capacity", "bandwidth"),
+    [
+        pytest.param(*one, marks=() if one == (64, 8) else pytest.mark.slow)
+        for one in itertools.product(memory_study.CAPACITIES, memory_study.BANDWIDTHS)
+    ],
+)
+def test_capacity_and_bandwidth_are_what_the_code_makes(capacity, bandwidth):
+    made = memory_study.capacity_study(capacity, bandwidth)
+    assert_committed(made, "memory-capacity", smem_kib=capacity, dram_bytes_per_cycle=bandwidth)
+
+
+@compiled
+@pytest.mark.parametrize(
+    ("network", "fuse"),
+    [
+        pytest.param(*one, marks=() if one == ("resnet50", True) else pytest.mark.slow)
+        for one in itertools.product(memory_study.NETWORKS, (False, True))
+    ],
+)
+def test_fusion_is_what_the_code_makes(network, fuse):
+    made = memory_study.fuse_study(network, fuse)
+    assert_committed(made, "memory-fuse", network=network, fuse="yes" if fuse else "no")
+
+
+def test_the_readme_leads_with_a_dram_beside_the_ideal():
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    first = dram_claims.first_result(committed("dram-claims"))
+    assert section(readme, "first-result") == first
+    assert first.splitlines()[2].startswith("| **DRAM** (`edge-lpddr4`) | cycles |")
+
+
+@compiled
+def test_the_readmes_terminal_is_what_the_code_gives():
+    results = simulate(paper_claims.resnet50(), machine="edge-lpddr4")
+    file = io.StringIO()
+    print_results(results, Terminal(width=100, file=file))
+    said = [line.rstrip() for line in file.getvalue().splitlines()]
+    shown = (DOCS.parent / "README.md").read_text(encoding="utf-8").partition("\nNetwork\n")[2].partition("\n```")[0]
+    for line in shown.splitlines():
+        assert line.strip() in map(str.strip, said), line
+
+
+def test_the_ideal_beside_the_drams_is_that_of_the_claims():
+    key = ["sparsity", "nm", "block", "arch", "stage"]
+    claims, behind = (
+        frame[frame["machine"] == "edge"] for frame in (committed("paper-claims"), committed("dram-claims"))
+    )
+    own = behind[behind["arch"] != "dense"].set_index(key)
+    assert len(own) == 18 * 3 * 3
+    assert (claims.set_index(key).loc[own.index, "cycles"] == own["cycles"]).all()
+    energies = committed("energy-claims").set_index(["sparsity", "nm", "block", "arch", "table"])["gain"]
+    for row in behind[behind["stage"] == "network"].itertuples():
+        assert row.gain == pytest.approx(energies[row.sparsity, row.nm, row.block, row.arch, "horowitz45"], rel=1e-4)
+
+
+def test_what_the_page_says_of_a_dram():
+    key = ["machine", "sparsity", "nm", "block"]
+    frame = committed("dram-claims")
+    behind = frame[frame["machine"] != "edge"]
+    late = behind[(behind["arch"] == "dstc") & (behind["stage"] == "late")]
+    assert late["dram_bound_layers"].max() == 0
+    assert late["dram_bound_percent"].max() < 34
+    lpddr4 = late[late["machine"] == "edge-lpddr4"]
+    assert (lpddr4["stall_dram_percent"].min(), lpddr4["stall_dram_percent"].max()) == pytest.approx(
+        (2.9, 3.7), abs=0.05
+    )
+    by_stage = frame[frame["arch"] == "dstc"].pivot(index=key, columns="stage", values="speedup")
+    less = (by_stage["late"] < by_stage["early"]).groupby("machine").sum().to_dict()
+    assert less == {"edge": 12, "edge-lpddr4": 4, "edge-lpddr5": 12, "edge-dram32": 12}
+    network = frame[frame["stage"] == "network"]
+    speedups = network.pivot(index=key, columns="arch", values="speedup")
+    for others, count in (("stc", 18), ("dstc", 14)):
+        assert set((speedups["crisp-stc"] > speedups[others]).groupby("machine").sum()) == {count}
+    for gain in ("gain", "gain_sparseloop"):
+        gains = network.pivot(index=key, columns="arch", values=gain)
+        assert (gains["crisp-stc"] > gains.drop(columns="crisp-stc").max(axis=1)).all()
+    crisp = network[(network["arch"] == "crisp-stc") & (network["machine"] == "edge-lpddr4")]
+    for sparsity, said in ((0.9, (2.4, 2.9)), (0.8, (1.8, 2.3))):
+        own = crisp[crisp["sparsity"] == sparsity]["gain"]
+        assert (own.min(), own.max()) == pytest.approx(said, abs=0.05)
+    assert f"{crisp['gain_limit'].max():.2f}x if only DRAM took energy" in PAGE
+    assert f"gains more than {crisp['gain_most'].max():.2f}x" in PAGE
+    fused = committed("memory-fuse").pivot(index=["network", "arch"], columns="fuse")
+    for measure in ("cycles", "dram_read_bytes", "dram_write_bytes", "energy_uj"):
+        assert (fused[measure]["yes"] <= fused[measure]["no"]).all()
 
 
 # --- the figure ---

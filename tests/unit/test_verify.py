@@ -20,6 +20,10 @@ from crispsim.sim import (
     simulate,
     verify,
 )
+from crispsim.sim.blocking import Residency
+from crispsim.sim.control import Control
+from crispsim.sim.tasks import prepare
+from crispsim.sim.verify import verify_group
 
 pytestmark = pytest.mark.kernel
 
@@ -40,7 +44,8 @@ def conv(name="c", *, channels=40, filters=36, **fields):
 
 def shapes_of(network):
     """One layer of every shape."""
-    shapes = {dataclasses.replace(layer, name="l", calls=1): layer for layer in read_layers(shipped_layers()[network])}
+    alike = {"name": "l", "calls": 1, "residual": None}
+    shapes = {dataclasses.replace(layer, **alike): layer for layer in read_layers(shipped_layers()[network])}
     return list(shapes.values())
 
 
@@ -59,7 +64,12 @@ def test_every_shipped_network_computes_the_product_on_every_architecture(networ
 
 @pytest.mark.parametrize("arch", EVERY)
 @pytest.mark.parametrize(
-    "fields", [{}, {"smem.bytes_per_cycle": 3, "sum_bits": 8, "operand_bits": 16, "rf.bytes": 4096}]
+    "fields",
+    [
+        {},
+        {"smem.bytes_per_cycle": 3, "sum_bits": 8, "operand_bits": 16, "rf.bytes": 4096},
+        {"smem.capacity_bytes": 16384, "dram.bytes_per_cycle": 17, "dram.latency_cycles": 20},
+    ],
 )
 def test_whole_layers_on_the_plans_that_are_timed(arch, fields):
     layers = [
@@ -105,6 +115,40 @@ def test_a_packed_file_moves_its_own_values():
     assert rows["float", "dstc"].weight_sparsity == 1 - pairs.sum() / (48 * 96)
 
 
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_tensors_that_stay_and_pieces_that_are_there_already(arch):
+    """`verify_group` moves values on the plan that the layer's residency gives."""
+    machine = Machine.load("edge-lpddr4", {"smem.capacity_bytes": 32768})
+    options = {"nm": "2:4", "block": 16, "sparsity": 0.75, "activation_sparsity": 0.4, "seed": 3, "all_layers": True}
+    (task,) = prepare([gemm()], [arch], machine=machine, weights=None, keep_maps=True, notice=None, **options)
+    (spec,), layer = task.specs, task.layer
+    ((_, given, (own,)),) = task.groups(task.activations(Control()))
+    for residency in (
+        Residency(residual=True, prefetch_bytes=500),
+        Residency(kept_input_bytes=layer.inputs),
+        Residency(kept_output_bytes=layer.s * layer.p, prefetch_bytes=10_000),
+    ):
+        issued = verify_group(spec, given[spec.masks], own, layer.p, seed=3, index=0, residency=residency)
+        assert issued == verify_group(spec, given[spec.masks], own, layer.p, seed=3, index=0)
+
+
+def other_pieces(plan):
+    cells = plan.memory.cells.copy()
+    cells[int(np.argmax(cells[:, 2] >= 0)), 2] += 1  # the weight piece of a tile
+    return dataclasses.replace(plan, memory=dataclasses.replace(plan.memory, cells=cells))
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_a_step_that_needs_another_piece_is_found(arch):
+    whole = ARCHITECTURES[arch]
+    broken = dataclasses.replace(
+        whole, setup=lambda machine, weights, inputs: Damaged(whole.setup(machine, weights, inputs), other_pieces)
+    )
+    spec = ArchSpec(name="broken", architecture=broken, machine=Machine.load("edge-lpddr4"), masks=whole.masks)
+    with pytest.raises(DatapathError, match=r"broken: layer 'l'.*weights: it needs"):
+        verify([gemm()], [spec], nm="2:4", block=16)
+
+
 class Damaged:
     """A set-up whose plan is not what it should be."""
 
@@ -114,8 +158,8 @@ class Damaged:
     def __getattr__(self, name):
         return getattr(self._setup, name)
 
-    def lower(self, machine, rows, columns):
-        lowered = self._setup.lower(machine, rows, columns)
+    def lower(self, *arguments):
+        lowered = self._setup.lower(*arguments)
         return dataclasses.replace(lowered, plan=self._damage(lowered.plan))
 
 
