@@ -87,6 +87,7 @@ CAUSE_LOOKS = {
     "busy": Look("#C9DDEC"),
     "stall_drain": Look("#E69F00", "////"),
     "stall_smem": Look("#C04A00"),
+    "stall_dram": Look("#5E3C99", "\\\\\\\\"),
     "stall_rf": Look("#CC79A7", "xxxx"),
     "stall_sync": Look("#F0E442", "||||"),
     "idle": Look("#8C8C8C"),
@@ -100,6 +101,7 @@ PART_LOOKS = {
     "smem": Look("#E69F00"),
     "metadata": Look("#F0E442", "xxxx"),
     "leakage": Look("#D0D0D0"),
+    "dram": Look("#5E3C99"),
 }
 
 

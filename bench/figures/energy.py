@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..vocabulary import PART_COLUMNS, PARTS
+from ..vocabulary import parts_in
 from .drawing import BAND, NETWORK, WIDTH, save, write_beside
 from .energy_parts import stack_parts
 from .figure8_panels import bar_name, draw_groups, name_groups
@@ -83,7 +83,7 @@ def _figure(table: pd.DataFrame) -> Figure:
     lower = below.subplots(1, len(patterns), sharey=True, sharex=True, squeeze=False)[0]
     _breakdown(list(lower), rows, patterns)
     handles, labels = lower[0].get_legend_handles_labels()
-    below.legend(handles, labels, loc="outside lower center", ncols=len(PARTS))
+    below.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     return figure
 
 
@@ -98,7 +98,7 @@ def _breakdown(panels: list[Axes], rows: list[Record], patterns: list[str]) -> N
             own = [
                 row | {"calls": 1} for row in whole or rows if (row["arch"], row["block"]) == bar and row["nm"] == nm
             ]
-            sums.append(sums_of(own, ["macs_dense", *PART_COLUMNS.values()]))
+            sums.append(sums_of(own, ["macs_dense", *parts_in(rows[0]).values()]))
         totals = stack_parts(axes, sums)
         for place, total in enumerate(totals):
             write_beside(axes, total, place, f"{total:.2f}")

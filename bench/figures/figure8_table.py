@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from ...sim import ArchSpec, InputError, Layer, read_layers, shipped_layers, simulate
 from ...sim.archs import BASELINE
+from ...sim.result import parts_of
 from ...sim.tasks import Progress
-from ..vocabulary import PART_COLUMNS
+from ..vocabulary import parts_in
 from .drawing import NETWORK
 from .records import Record, records_of, sums_of, values_of
 
@@ -40,7 +41,8 @@ CLAIMED_STC = 2  # at most, speedup and energy
 CLAIMED_DSTC = (3, 8)  # speedup of early layers
 CLAIMED_ENERGY = 30  # at most, crisp-stc
 
-ENERGIES = ("energy_uj", *PART_COLUMNS.values())
+# What every table of energies has; of a machine with a DRAM also dram_uj.
+ENERGIES = ("energy_uj", *(f"{part}_uj" for part in parts_of(with_dram=False)))
 TEXT = ("network", "nm", "layer", "sizes", "arch")
 NUMBERS = ("requested_sparsity", "block", "weight_sparsity", "macs_dense", "cycles", "speedup")
 
@@ -78,7 +80,7 @@ def collect(
     -------
     DataFrame
         network, requested_sparsity, nm, block, layer ("network" the last), sizes (SxKxP), arch, weight_sparsity,
-        macs_dense, cycles, speedup (over dense, in cycles); with energies also energy_uj, its seven parts and
+        macs_dense, cycles, speedup (over dense, in cycles); with energies also energy_uj, its parts and
         energy_gain (over dense). Of the network: sums over its calls and ratios of sums. Fractions have seven digits.
 
     Raises
@@ -180,7 +182,7 @@ def _layers(rows: Sequence[Record], shown: Sequence[str]) -> Iterator[Record]:
 
 def _network(rows: Sequence[Record]) -> Iterator[Record]:
     """Sums over all layers and calls."""
-    names = [name for name in ("macs_dense", "cycles", *ENERGIES) if name in rows[0]]
+    names = [name for name in ("macs_dense", "cycles", "energy_uj", *parts_in(rows[0]).values()) if name in rows[0]]
     sums: dict[str, Record] = {}
     for arch in values_of(rows, "arch"):
         own = [row for row in rows if row["arch"] == arch]
@@ -197,6 +199,6 @@ def _measures(row: Record, dense: Record) -> Record:
     kept = {name: row[name] for name in ("layer", "sizes", "arch", "weight_sparsity", "macs_dense", "cycles")}
     kept["speedup"] = dense["cycles"] / row["cycles"]
     if "energy_uj" in row:
-        kept |= {name: row[name] for name in ENERGIES}
+        kept |= {name: row[name] for name in ("energy_uj", *parts_in(row).values())}
         kept["energy_gain"] = dense["energy_uj"] / row["energy_uj"]
     return {name: float(f"{cell:.7g}") if isinstance(cell, float) else cell for name, cell in kept.items()}

@@ -1,6 +1,6 @@
 """The figures of `crispsim figure`, by name."""
 
-from . import energy, metadata, roofline, sparsity, speedup, stalls
+from . import energy, metadata, roofline, roofline_levels, sparsity, speedup, stalls
 from .figure_kind import FigureKind
 
 FIGURES: dict[str, FigureKind] = {
@@ -11,6 +11,7 @@ FIGURES: dict[str, FigureKind] = {
         energy.FIGURE,
         stalls.FIGURE,
         roofline.FIGURE,
+        roofline_levels.FIGURE,
         sparsity.FIGURE,
     )
 }

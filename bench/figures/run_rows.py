@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ...sim.result import CAUSE_COLUMNS
+from ..vocabulary import causes_in
 from .drawing import INK, NETWORK, WIDTH, label_of, looks_of, rows_axis
 from .records import Record, records_of, sums_of, values_of
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 LONGEST = 60  # rows of a chart; of more layers those with the most cycles are shown
 
 ALIKE = ("s", "k", "p", "groups", "nm", "block", "mask", "weight_sparsity")
-_SUMMED = ("cycles", *CAUSE_COLUMNS.values())
 PANELS = 4  # side by side at most
 _ROW, _HEAD, _GAP = 0.135, 0.85, 0.45  # inches: a row, what stands above and below all, and between panels
 
@@ -71,7 +70,7 @@ def _sums(layers: list[list[Record]]) -> dict[str, Record]:
     sums = {}
     for arch in values_of(rows, "arch"):
         own = [row for row in rows if row["arch"] == arch]
-        sums[arch] = sums_of(own, _SUMMED)
+        sums[arch] = sums_of(own, ("cycles", *causes_in(rows[0]).values()))
         if "speedup" in rows[0]:
             sums[arch]["base_cycles"] = sum(row["speedup"] * row["cycles"] * row["calls"] for row in own)
     return sums

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...sim.result import CAUSE_COLUMNS
+from ...sim.result import CAUSE_COLUMNS, causes_of
+from ..vocabulary import causes_in
 from .drawing import CAUSE_LOOKS, FONT, label_of, save
 from .figure_kind import FigureKind
-from .records import records_of, sums_of, values_of
+from .records import records_of, sums_of, values_of, without_gaps
 from .run_rows import ALIKE, chart_of, lines_of, panels_across
 
 if TYPE_CHECKING:
@@ -17,26 +18,29 @@ if TYPE_CHECKING:
 
 TEXT = ("layer", "arch", "nm", "block", "mask")
 _TITLE = 72  # signs of titles side by side
-COLUMNS = ("layer", "arch", "calls", "cycles", *ALIKE, *CAUSE_COLUMNS.values())
+COLUMNS = (
+    "layer", "arch", "calls", "cycles", *ALIKE, *(CAUSE_COLUMNS[cause] for cause in causes_of(with_dram=False)),
+)  # fmt: skip
 
 
 def collect(rows: pd.DataFrame) -> pd.DataFrame:
-    """The columns of results.csv that the figure needs."""
-    return rows.loc[:, [*COLUMNS]]
+    """The columns of results.csv that the figure needs; of a machine with a DRAM also its stall."""
+    more = [column for column in causes_in(rows.columns).values() if column not in COLUMNS]
+    return without_gaps(rows).loc[:, [*COLUMNS, *more]]
 
 
 def lacks(table: pd.DataFrame) -> list[str]:
     """What a table must have to be drawn, and has not."""
-    spent = table[list(CAUSE_COLUMNS.values())].to_numpy().sum(axis=1)
+    spent = table[list(causes_in(table.columns).values())].to_numpy().sum(axis=1)
     return [f"row {row}: no core-cycles" for row, cycles in enumerate(spent, start=2) if cycles == 0]
 
 
 def says(table: pd.DataFrame) -> list[str]:
     """The network's busy share on each architecture, and its largest stall."""
-    rows, lines = records_of(table), []
+    rows, lines, causes = records_of(table), [], causes_in(table.columns)
     for arch in values_of(rows, "arch"):
-        sums = sums_of([row for row in rows if row["arch"] == arch], CAUSE_COLUMNS.values())
-        shares = {cause: sums[column] / sum(sums.values()) for cause, column in CAUSE_COLUMNS.items()}
+        sums = sums_of([row for row in rows if row["arch"] == arch], causes.values())
+        shares = {cause: sums[column] / sum(sums.values()) for cause, column in causes.items()}
         busy = shares.pop("busy")
         cause = max(shares, key=lambda name: shares[name])
         lines.append(f"{arch}: {busy:.2%} of core-cycles busy; the most of the rest {cause}, {shares[cause]:.2%}")
@@ -53,12 +57,13 @@ def _figure(table: pd.DataFrame) -> Figure:
     archs = list(lines[-1].sums)
     figure, panels = chart_of(lines, len(archs))
     longest = _TITLE // panels_across(len(archs))
-    nothing = dict.fromkeys(CAUSE_COLUMNS.values(), 0)
+    causes = causes_in(table.columns)
+    nothing = dict.fromkeys(causes.values(), 0)
     for axes, arch in zip(panels, archs, strict=True):
         own = [line.sums.get(arch, nothing) for line in lines]
-        spent = [max(1, sum(sums[column] for column in CAUSE_COLUMNS.values())) for sums in own]
+        spent = [max(1, sum(sums[column] for column in causes.values())) for sums in own]
         foot = [0.0] * len(lines)
-        for cause, column in CAUSE_COLUMNS.items():
+        for cause, column in causes.items():
             values = [100 * sums[column] / total for sums, total in zip(own, spent, strict=True)]
             look = CAUSE_LOOKS[cause]
             axes.barh(
@@ -74,7 +79,7 @@ def _figure(table: pd.DataFrame) -> Figure:
         axes.set_title(label_of(arch, longest))
     figure.supxlabel("share of core-cycles (%); the number beside a bar is its busy share", fontsize=FONT)
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(CAUSE_COLUMNS))
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(causes))
     return figure
 
 

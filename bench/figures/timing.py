@@ -30,6 +30,7 @@ LOOKS = {
     "select": ("#7FB8DA", "black"),
     "gather": ("#7FB8DA", "black"),
     "stall_smem": ("#D55E00", "white"),
+    "stall_dram": ("#000000", "white"),
     "stall_drain": ("#E69F00", "black"),
     "stall_sync": ("#F0E442", "black"),
     "stall_rf": ("#CC79A7", "black"),
@@ -37,8 +38,10 @@ LOOKS = {
     "activations": ("#A6CEE3", "black"),
     "weights": ("#8FD0B8", "black"),
     "results": ("#E3B5D0", "black"),
+    "DRAM": ("#C9BBE6", "black"),
+    "write-back": ("#EAD7A4", "black"),
 }
-STALLS = ("stall_smem", "stall_drain", "stall_sync", "stall_rf", "idle")
+STALLS = ("stall_dram", "stall_smem", "stall_drain", "stall_sync", "stall_rf", "idle")
 
 WIDTH, LABELS, ROW, HEAD, FOOT = 11.0, 1.75, 0.2, 0.55, 0.42  # inches: page, row names, a row, legend, axis
 FONT = 6.6  # points
@@ -119,7 +122,7 @@ def collect(document: dict[str, Any], arch: str, first: float, last: float) -> D
     for name, found in pieces.items():
         if name != "layer":
             rows.append(Row(name, [*_bars(name, found, first, last, shift)]))
-        if name.endswith(" port"):
+        if _is_port(name):
             counter = [event for event in own if event["ph"] == "C" and event["name"].startswith(name)]
             rows.append(Row(f"{name}, % of bandwidth", percent=[*_steps(counter, first, last)]))
     return Diagram(f"{arch}: {layer['name'].partition(', cycles')[0]}", first, last, rows)
@@ -134,16 +137,21 @@ def _bars(row: str, events: list[dict[str, Any]], first: float, last: float, shi
             place = "wave" if "wave" in args else "step"
             text = name if name in STALLS else f"{place} {args[place]}" if place in args else ""
             yield Bar(start, end, name, text)
-        elif row.endswith(" port"):
+        elif _is_port(row):
             stream, _, item = name.partition(": ")
-            yield Bar(start, end, _kind(name), item.split()[-1] if item else stream.replace("results of ", ""))
+            text = item.split()[-1] if item else stream.partition(" of ")[2]
+            yield Bar(start, end, _kind(name), f"{stream.removeprefix('DRAM ')} {text}" if "DRAM" in stream else text)
         else:
             usable = min(max(args["usable_from"] + shift, start), end)
             yield Bar(start, end, _kind(row), name, usable)
 
 
+def _is_port(row: str) -> bool:
+    return row.endswith(" port") or row == "DRAM channel"
+
+
 def _kind(name: str) -> str:
-    return next(kind for kind in ("activations", "weights", "results") if kind in name)
+    return next(kind for kind in ("DRAM", "write-back", "activations", "weights", "results") if kind in name)
 
 
 def _steps(counter: list[dict[str, Any]], first: float, last: float) -> Iterator[tuple[float, float]]:
@@ -200,7 +208,7 @@ def draw(diagram: Diagram) -> Figure:
 
 
 def _kind_of_row(name: str) -> str:
-    kinds = ("MACs", "selection", "activations", "weights", "read port", "write port")
+    kinds = ("MACs", "selection", "activations", "weights", "read port", "write port", "DRAM channel")
     return next(kind for kind in kinds if kind in name)
 
 
@@ -255,12 +263,13 @@ def _draw_legend(figure: Figure, diagram: Diagram, height: float) -> None:
     from matplotlib.patches import Patch
 
     there = {bar.kind for row in diagram.rows for bar in row.bars}
-    named = {"MAC": "MACs busy", "select": "selecting", "gather": "gathering"}
+    named = {"MAC": "MACs busy", "select": "selecting", "gather": "gathering", "DRAM": "from DRAM"}
     looks = [(named.get(kind, kind), fill) for kind, (fill, _) in LOOKS.items() if kind in there]
     patches = [Patch(facecolor=fill, label=label) for label, fill in looks]
     patches.append(Patch(facecolor="white", hatch="////", edgecolor="#999999", label="on its way, not usable yet"))
+    left = LABELS if len(patches) < 12 else 0.1
     figure.legend(
-        handles=patches, loc="center left", bbox_to_anchor=(LABELS / WIDTH, 1 - 0.39 / height), ncols=len(patches),
+        handles=patches, loc="center left", bbox_to_anchor=(left / WIDTH, 1 - 0.39 / height), ncols=len(patches),
         frameon=False, fontsize=FONT + 0.5, handlelength=1.5, columnspacing=1.1, handletextpad=0.4, borderpad=0,
         borderaxespad=0,
     )  # fmt: skip

@@ -50,8 +50,12 @@ LAYER_COLUMNS = {
         ("latency_us", "latency", "µs", "significant", "cycles over clock"),
         ("speedup", "speedup", "×", "fixed", "cycles of dense on the same machine over its own"),
         ("utilization", "utilization", "%", "percent", "MACs issued over cycles x all MACs"),
-        ("energy_uj", "energy", "µJ", "significant", "the sum of the seven parts"),
+        ("energy_uj", "energy", "µJ", "significant", "the sum of its parts"),
         ("energy_gain", "energy gain", "×", "fixed", "energy of dense on the same machine over its own"),
+        ("smem_resident_ideal", "ideal", "", "text", "yes: all is taken to lie in an SMEM that cannot hold it"),
+        ("dram_read_bytes", "DRAM read", "B", "count", "every fetch counted"),
+        ("dram_write_bytes", "DRAM written", "B", "count", "results"),
+        ("blocking", "blocking", "", "text", "in which order DRAM is read"),
     ),
     **_of(
         SHAPE,
@@ -74,6 +78,7 @@ LAYER_COLUMNS = {
         ("macs_issued", "issued MACs", "MAC", "count", "MAC slots driven"),
         ("compute_bound_cycles", "compute bound", "cycle", "count", "step cycles of the busiest core"),
         ("smem_bound_cycles", "SMEM bound", "cycle", "count", "bytes over bandwidth, the larger of the two ports"),
+        ("dram_bound_cycles", "DRAM bound", "cycle", "count", "bytes over bandwidth of the DRAM, both ways together"),
     ),
     **_of(
         STALLS,
@@ -82,7 +87,7 @@ LAYER_COLUMNS = {
     **_of(
         TRAFFIC,
         ("smem_read_bytes", "SMEM read", "B", "count", "every re-read counted"),
-        ("smem_write_bytes", "SMEM written", "B", "count", "results"),
+        ("smem_write_bytes", "SMEM written", "B", "count", "results, and what DRAM fills in"),
         ("weight_bytes", "weights", "B", "count", "of the bytes read: stored weights"),
         ("metadata_bytes", "metadata", "B", "count", "of the bytes read: indices, block columns, bitmaps"),
         ("activation_bytes", "activations", "B", "count", "of the bytes read: activations"),
@@ -92,6 +97,13 @@ LAYER_COLUMNS = {
         ("accumulator_write_bytes", "partial sums written", "B", "count", "partial sums"),
         ("smem_needed_bytes", "SMEM needed", "B", "count", "unpadded input, stored weights and results, each once"),
         ("smem_excess_bytes", "SMEM excess", "B", "count", "of these, beyond the capacity"),
+        ("dram_weight_bytes", "DRAM weights", "B", "count", "of the bytes read: weights with their metadata"),
+        ("dram_input_bytes", "DRAM inputs", "B", "count", "of the bytes read: the input"),
+        ("dram_residual_bytes", "DRAM residual", "B", "count", "of the bytes read: what is added to the results"),
+        ("input_kept", "input kept", "", "text", "the layer before left its results in the SMEM"),
+        ("output_kept", "results kept", "", "text", "they stay in the SMEM for the next layer"),
+        ("prefetched_bytes", "prefetched", "B", "count", "of the DRAM weights: moved in the layer before's end"),
+        ("writeback_bytes", "written back", "B", "count", "results read from the SMEM on their way to DRAM"),
     ),
     **_of(
         ENERGY,
@@ -127,7 +139,7 @@ def layer_columns(rows: pandas.DataFrame) -> tuple[dict[str, Column], dict[str, 
     for own, units in _UNITS:
         there = [name for name in own if name in columns]
         if there:
-            size, unit = vocabulary.unit_for([max(rows[name].tolist()) for name in there], units)
+            size, unit = vocabulary.unit_for([max(rows[name].dropna().tolist()) for name in there], units)
             columns |= {name: replace(columns[name], unit=unit) for name in there}
             sizes |= dict.fromkeys(there, size)
     return columns | {

@@ -21,7 +21,7 @@ def run_pictures(run: RunFolder) -> list[Picture] | None:
     """The figures of a run, not drawn yet; None if matplotlib is not installed."""
     if importlib.util.find_spec("matplotlib") is None:
         return None
-    from ..figures import roofline, run_energy, run_speedup, stalls
+    from ..figures import roofline, roofline_levels, run_energy, run_speedup, stalls
     from ..figures.drawing import svg_of
 
     others = [arch for arch in run.archs if arch != BASELINE]
@@ -60,6 +60,16 @@ def run_pictures(run: RunFolder) -> list[Picture] | None:
                 draw=lambda: svg_of(roofline.draw, below_roofs),
                 caption="Each layer below the roofs of the machine: its MACs, and the bandwidth of the SMEM.",
                 description="Roofline: MACs issued a cycle over MACs issued a byte of SMEM traffic.",
+            )
+        )
+    levels = roofline_levels.collect(run.rows, run.machines)
+    if not roofline_levels.lacks(levels):
+        pictures.append(
+            Picture(
+                id="figure-roofline-levels",
+                draw=lambda: svg_of(roofline_levels.draw, levels),
+                caption="Each layer twice, below the roofs of DRAM, SMEM and MACs: at its MACs a byte of either level.",
+                description="Roofline of each level: MACs issued a cycle over MACs issued a byte moved.",
             )
         )
     return pictures

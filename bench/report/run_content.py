@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from ...sim import InputError
 from ...sim.archs import BASELINE
 from ...sim.machine import flatten
 from ..run_folder import RunFolder
-from ..vocabulary import CAUSES, EDP, ENERGY, LATENCY, MEMORIES, PART_COLUMNS, PARTS, unit_for
+from ..vocabulary import CAUSES, EDP, ENERGY, LATENCY, MEMORIES, PART_COLUMNS, PARTS, parts_in, unit_for
 from .content import (
     Block,
     Cell,
@@ -33,6 +34,25 @@ from .shared_blocks import exempt_notes, figure_blocks, figure_notices
 
 POWER_NOTE = "1 TOPS/W is one operation a picojoule; a MAC is two operations"
 
+# In which order DRAM is read (docs/microarchitecture.md, D6).
+BLOCKINGS = {
+    "inputs": "panels of the input stay while all weights stream past, the next panel's fill at the same time",
+    "weights": "groups of weights stay while the whole input streams past, the next group's fill at the same time",
+    "inputs-single": "as inputs, without room for the next panel beside",
+    "weights-single": "as weights, without room for the next group beside",
+    "weights-streamed": "neither fits: weights are moved anew for every tile of columns",
+    "inputs-streamed": "neither fits: inputs are moved anew, wave by wave, for every tile",
+    "streamed": "weights and inputs are moved anew for every tile",
+    "mixed": "convolution groups of the layer differ",
+}
+# What crosses the DRAM's channel: columns, names and meanings.
+MOVED = {
+    "dram_weight_bytes": ("weights", "with their metadata; read"),
+    "dram_input_bytes": ("inputs", "read"),
+    "dram_residual_bytes": ("residual inputs", "what is added to results; read"),
+    "dram_write_bytes": ("results", "written"),
+}
+
 
 def run_report(run: RunFolder, pictures: Sequence[Picture] | None) -> Report:
     """The report of a run; pictures None: matplotlib to draw them is not installed."""
@@ -44,6 +64,8 @@ def run_report(run: RunFolder, pictures: Sequence[Picture] | None) -> Report:
         Section(id="layers", title="Layers", blocks=_layers(run)),
         Section(id="stalls", title="Where the core-cycles went", blocks=_stalls(run)),
     ]
+    if run.has_dram:
+        sections.append(Section(id="dram", title="What DRAM moved", blocks=_dram(run)))
     if energy:
         sections.append(Section(id="energy", title="Where the energy went", blocks=_energy_parts(run)))
     sections.append(Section(id="totals", title="All totals", blocks=_all_totals(run)))
@@ -92,7 +114,8 @@ def _facts(run: RunFolder, energy: Mapping[str, Any] | None) -> list[tuple[str, 
         facts.append(("energy table", f"{energy['table']}, {energy['node_nm']} nm"))
     else:
         facts.append(("energy", "not computed"))
-    facts.append(("memory", "SMEM-resident ideal"))
+    facts.append(("machine", run.summary["machine"]))
+    facts.append(("memory", f"DRAM: {run.summary['dram']}" if run.has_dram else "SMEM-resident ideal"))
     facts.append(("seed", str(run.summary["seed"])))
     return facts
 
@@ -136,7 +159,6 @@ def _headline(run: RunFolder) -> list[Block]:
         for key, label in (("tops_per_watt_dense", "dense"), ("tops_per_watt_effectual", "effectual")):
             add(key, Column(label=f"efficiency, {label}", unit="TOPS/W", form="significant"), max)
     add("utilization", Column(label="utilization", unit="%", form="percent"), None)
-
     lines = [
         f"Speedup{' and energy gain' if run.has_energy else ''}: against {BASELINE} on the same machine"
         + ("." if reference else f", which was simulated for this and is not among the {len(archs)} shown."),
@@ -152,7 +174,9 @@ def _headline(run: RunFolder) -> list[Block]:
     return [
         Text(text=_verdict(run), role="lead"),
         *_warnings(run),
+        *_level(run),
         Table(id="headline", columns=columns, rows=rows, best=frozenset(best), caption=" ".join(lines)),
+        *_memory_table(run),
     ]
 
 
@@ -215,6 +239,54 @@ def _best_as_shown(
     return [place for place, text in enumerate(shown) if text == shown[values.index(better(values))]]
 
 
+def _memory_table(run: RunFolder) -> list[Block]:
+    """What the headline is to be read with: DRAM's traffic and stalls, or layers beyond an SMEM taken to hold all."""
+    columns, totals = [Column(label="architecture", form="text")], run.summary["totals"]
+    rows: list[list[Cell]] = [[arch] for arch in totals]
+
+    def add(column: Column, of: Callable[[Mapping[str, Any]], Cell], with_dram: bool) -> None:
+        columns.append(column)
+        for row, (arch, total) in zip(rows, totals.items(), strict=True):
+            row.append(of(total) if run.machines[arch].has_dram == with_dram else None)
+
+    if run.has_dram:
+        for key, label in (("dram_read_bytes", "DRAM read"), ("dram_write_bytes", "DRAM written")):
+            add(Column(label=label, unit="MB", form="significant"), lambda total, key=key: total[key] / 1e6, True)
+        bound = Column(label="DRAM bound of cycles", unit="%", form="percent")
+        add(bound, lambda total: total["dram_bound_cycles"] / total["cycles"], True)
+        stalled = Column(label="stall_dram of core-cycles", unit="%", form="percent")
+        add(stalled, lambda total: total["core_cycles"]["stall_dram"] / sum(total["core_cycles"].values()), True)
+        if run.has_energy:
+            share = Column(label="DRAM of energy", unit="%", form="percent")
+            add(share, lambda total: total["dram_uj"] / total["energy_uj"], True)
+    if any(total["layers_beyond_smem"] and not run.machines[arch].has_dram for arch, total in totals.items()):
+        beyond = Column(label="beyond the SMEM", unit="layers", form="count")
+        add(beyond, lambda total: total["layers_beyond_smem"], False)
+        excess = Column(label="by up to", unit="B", form="count")
+        add(excess, lambda total: total["largest_smem_excess_bytes"], False)
+    return [Table(id="memory", columns=columns, rows=rows)] if len(columns) > 1 else []
+
+
+def _level(run: RunFolder) -> list[Block]:
+    """Which memory the results are of, below the first sentence: a warning where no such machine can be."""
+    said: dict[str, list[str]] = {}
+    for arch, machine in run.machines.items():
+        if machine.has_dram:
+            line = f"Tensors start and end in DRAM ({machine.dram_line})"
+        else:
+            line = "SMEM-resident ideal, no DRAM: every tensor is taken to lie in the SMEM"
+        said.setdefault(line, []).append(arch)
+    layers, blocks = run.rows["layer"].nunique(), list[Block]()
+    for line, archs in said.items():
+        beyond = max(run.summary["totals"][arch]["layers_beyond_smem"] for arch in archs)
+        doubtful = bool(beyond) and not run.machines[archs[0]].has_dram
+        if doubtful:
+            line += f", though up to {beyond} of {layers} layers need more than it holds (marked among the layers)"
+        whose = "" if len(said) == 1 else f" This is of {listed(archs)}."
+        blocks.append(Text(text=f"{line}.{whose}", role="warning" if doubtful else ""))
+    return blocks
+
+
 def _warnings(run: RunFolder) -> list[Block]:
     """What makes the headline doubtful: memories that cannot make their machine's clock."""
     items = [("Warning", text) for text in run.summary["warnings"]]
@@ -263,11 +335,14 @@ def _reading(run: RunFolder, energy: Mapping[str, Any] | None) -> list[Block]:
 
 
 def _residency(run: RunFolder) -> str:
-    """The SMEM-resident ideal, and how far the run is from it."""
+    """The DRAM, or the SMEM-resident ideal and how far the run is from it."""
     capacities = sorted({machine.smem.capacity_bytes for machine in run.machines.values()})
     line = f"{run.summary['memory'].rstrip('.')} ({listed([_bytes(size) for size in capacities])})"
     layers = run.rows["layer"].nunique()
-    beyond = {arch: total["layers_beyond_smem"] for arch, total in run.summary["totals"].items()}
+    resident = [arch for arch, machine in run.machines.items() if not machine.has_dram]
+    if not resident:
+        return f"{line}. DRAM: {run.summary['dram']}."
+    beyond = {arch: total["layers_beyond_smem"] for arch, total in run.summary["totals"].items() if arch in resident}
     if not any(beyond.values()):
         return f"{line}; all of them fit."
     parts = [
@@ -353,18 +428,19 @@ def _plain(value: Any, size: float) -> Cell:
 
 
 def _breakdown(
-    run: RunFolder, id: str, head: str, unit: str, parts: Mapping[str, tuple[str, str]], of: Callable[[str, str], float]
+    run: RunFolder, id: str, head: str, unit: str, parts: Mapping[str, tuple[str, str]],
+    of: Callable[[str, str], float], archs: Sequence[str] = (),
 ) -> Table:  # fmt: skip
     """A table of parts and their sum: a row each, for each architecture the amount and its share of the whole."""
-    columns = [Column(label=head, form="text")]
-    for arch in run.archs:
+    columns, archs = [Column(label=head, form="text")], archs or run.archs
+    for arch in archs:
         columns += [Column(label=arch, unit=unit), Column(label="share", unit="%", form="percent")]
     columns.append(Column(label="what it is", form="text"))
-    wholes = {arch: sum(of(arch, key) for key in parts) for arch in run.archs}
+    wholes = {arch: sum(of(arch, key) for key in parts) for arch in archs}
     rows = []
     for key, (name, meaning) in {**parts, "": ("all", "")}.items():
         row: list[Cell] = [name]
-        for arch in run.archs:
+        for arch in archs:
             value = of(arch, key) if key else wholes[arch]
             row += [value, value / wholes[arch]]
         rows.append([*row, meaning])
@@ -373,14 +449,21 @@ def _breakdown(
 
 def _stalls(run: RunFolder) -> list[Block]:
     totals = run.summary["totals"]
-    parts = {cause: (cause, meaning) for cause, meaning in CAUSES.items()}
+    parts = {
+        cause: (cause, meaning)
+        for cause, meaning in CAUSES.items()
+        if any(cause in total["core_cycles"] for total in totals.values())
+    }
     table = _breakdown(
-        run, "stall-table", "cause", "core-cycle", parts, lambda arch, cause: totals[arch]["core_cycles"][cause]
+        run, "stall-table", "cause", "core-cycle", parts, lambda arch, cause: totals[arch]["core_cycles"].get(cause, 0)
     )
-    bounds = []
+    bounds: list[list[Cell]] = []
     for arch, total in totals.items():
-        compute, smem = total["compute_bound_cycles"], total["smem_bound_cycles"]
-        bounds.append([arch, total["cycles"], compute, compute / total["cycles"], smem, smem / total["cycles"]])
+        row: list[Cell] = [arch, total["cycles"]]
+        for name in ("compute", "smem", *(("dram",) if run.has_dram else ())):
+            bound = total.get(f"{name}_bound_cycles", 0)
+            row += [bound, bound / total["cycles"]]
+        bounds.append(row)
     columns = [
         Column(label="architecture", form="text"),
         Column(label="cycles", form="count"),
@@ -389,8 +472,15 @@ def _stalls(run: RunFolder) -> list[Block]:
         Column(label="SMEM bound", unit="cycle", form="count"),
         Column(label="of cycles", unit="%", form="percent"),
     ]
+    moved = "what the SMEM's ports must move"
+    if run.has_dram:
+        columns += [
+            Column(label="DRAM bound", unit="cycle", form="count"),
+            Column(label="of cycles", unit="%", form="percent"),
+        ]
+        moved += ", and what the DRAM must"
     caption = (
-        "The bounds are summed over the layers: what the busiest core computes, and what the SMEM's ports must move. "
+        f"The bounds are summed over the layers: what the busiest core computes, and {moved}. "
         "Cycles beyond them are what the stalls above explain."
     )
     return [
@@ -401,11 +491,39 @@ def _stalls(run: RunFolder) -> list[Block]:
     ]
 
 
+def _dram(run: RunFolder) -> list[Block]:
+    """What crossed the channel, and in which order the layers' tensors were read."""
+    totals = run.summary["totals"]
+    archs = [arch for arch, machine in run.machines.items() if machine.has_dram]
+    moved = _breakdown(run, "dram-table", "tensors", "MB", MOVED, lambda arch, key: totals[arch][key] / 1e6, archs)
+    names = list(
+        dict.fromkeys(name for name in [*BLOCKINGS, *run.rows["blocking"]] if name in set(run.rows["blocking"]))
+    )
+    counts = {arch: Counter(run.rows.loc[run.rows["arch"] == arch, "blocking"].tolist()) for arch in archs}
+    columns = [
+        Column(label="blocking", form="text"),
+        *(Column(label=arch, unit="layers", form="count") for arch in archs),
+        Column(label="what it is", form="text"),
+    ]
+    rows: list[list[Cell]] = [
+        [name, *(counts[arch][name] for arch in archs), BLOCKINGS.get(name, "")] for name in names if name
+    ]
+    text = "Bytes over the channel, of the whole network; of a tensor that is fetched again every fetch."
+    caption = "Of each layer the blocking that reads the fewest bytes and fits (docs/microarchitecture.md, D6)."
+    return [
+        Text(text=text),
+        moved,
+        Heading(text="What stays in the SMEM meanwhile"),
+        Table(id="blockings", columns=columns, rows=rows, caption=caption),
+    ]
+
+
 def _energy_parts(run: RunFolder) -> list[Block]:
     totals = run.summary["totals"]
     size, unit = unit_for(_totals(run, "energy_uj"), ENERGY)
+    parts = {part: PARTS[part] for part in parts_in(run.rows.columns)}
     table = _breakdown(
-        run, "energy-table", "part", unit, PARTS, lambda arch, part: totals[arch][PART_COLUMNS[part]] / size
+        run, "energy-table", "part", unit, parts, lambda arch, part: totals[arch].get(PART_COLUMNS[part], 0) / size
     )
     text = "Energy of the whole network, each layer as often as it is called. The parts are disjoint and add up."
     return [Text(text=text), table]

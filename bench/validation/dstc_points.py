@@ -24,6 +24,7 @@ from ...sim.simulate import run_group
 from ...sim.weights import Weights
 from .dual_expectation import Cost, cost, drawn, positions
 from .page import fill, table
+from .paper_claims import RESIDENT_CAUSES
 
 # Cycles over dense at densities of (weights, activations).
 PUBLISHED = {
@@ -106,7 +107,7 @@ def _record(
 ) -> dict[str, object]:
     published, ideal = PUBLISHED.get(densities, float("nan")), size**3 / machine.macs
     over_dense, over_ideal = result.cycles / dense_cycles, result.cycles / ideal
-    spent = dict(zip(CAUSES, result.core_cycles.sum(axis=0) / machine.core.count, strict=True))
+    spent: dict[str, float] = dict(zip(CAUSES, result.core_cycles.sum(axis=0) / machine.core.count, strict=True))
     steps = spent["busy"] + spent["stall_rf"]
     return {
         "port": port,
@@ -125,7 +126,7 @@ def _record(
         "closed_form_step_cycles": round(expected.cycles, 1),
         "step_cycles_a_core": float(steps),
         "closed_form_error_percent": round(100 * (expected.cycles / float(steps) - 1), 4),
-        **{f"{cause}_percent": round(100 * float(spent[cause]) / result.cycles, 3) for cause in CAUSES},
+        **{f"{cause}_percent": round(100 * float(spent[cause]) / result.cycles, 3) for cause in RESIDENT_CAUSES},
         "smem_bound_percent": round(100 * result.smem_bound_cycles / result.cycles, 2),
     }
 

@@ -16,7 +16,8 @@ import click
 import pandas as pd
 
 from ...sim import LayerResult, Results, load_arch, simulate
-from ...sim.energy import PARTS, Energy, EnergyModel
+from ...sim.energy import Energy, EnergyModel
+from ...sim.result import parts_of
 from .page import publish, table
 from .paper_claims import BLOCKS, PATTERNS, resnet50
 
@@ -73,7 +74,7 @@ def _summary(results: Results, dense: Sequence[Energy], own: Sequence[Energy], a
     flattered = total_dense.energy_uj + (DENSE_SMEM_IN_THE_ARTIFACT - 1) * total_dense.smem_uj
     return {
         "energy_uj": total.energy_uj,
-        **total.parts,
+        **{f"{part}_uj": total.parts[f"{part}_uj"] for part in parts_of(with_dram=False)},
         "gain": total_dense.energy_uj / total.energy_uj,
         "least": min(gains)[0],
         "median": median(gain for gain, _ in gains),
@@ -150,7 +151,7 @@ def _breakdown(cells: Cells) -> str:
     rows = []
     for name in TABLES:
         shown = [cells[(*SHOWN, arch, name)] for arch in archs]
-        for part in PARTS:
+        for part in parts_of(with_dram=False):
             rows.append([name, part, *(f"{cell[f'{part}_uj']:,.1f}" for cell in shown)])
         rows.append([name, "all", *(f"{cell['energy_uj']:,.1f}" for cell in shown)])
         rows.append([name, "gain", *(f"{cell['gain']:.2f}x" for cell in shown)])

@@ -22,6 +22,7 @@ from ...sim.engine_state import CAUSES
 from ...sim.simulate import GroupRun
 from .dual_expectation import Chances, cost, drawn_columns, drawn_rows, hybrid_rows, independent, positions
 from .page import publish, table
+from .paper_claims import RESIDENT_CAUSES
 
 PATTERNS = ("1:4", "2:4")
 BLOCKS = (16, 32, 64)
@@ -145,7 +146,9 @@ def _steps(run: GroupRun) -> Steps:
 
 def _record(rows: Sequence[LayerResult], steps: dict[tuple[str, str], Steps], pattern: Pattern) -> dict[str, object]:
     own = [steps[row.layer.name, row.arch] for row in rows]
-    spent = dict(zip(CAUSES, np.sum([row.group.core_cycles.sum(axis=0) for row in rows], axis=0).tolist(), strict=True))
+    spent: dict[str, int] = dict(
+        zip(CAUSES, np.sum([row.group.core_cycles.sum(axis=0) for row in rows], axis=0).tolist(), strict=True)
+    )
     cycles, step_cycles = sum(row.cycles for row in rows), spent["busy"] + spent["stall_rf"]
     macs, per_core = sum(row.group.macs_issued for row in rows), _macs_a_core(rows[0].machine)
     expected = sum(expected_step_cycles(row, pattern) for row in rows)
@@ -165,7 +168,7 @@ def _record(rows: Sequence[LayerResult], steps: dict[tuple[str, str], Steps], pa
         "lanes_used_percent": round(100 * macs / (step_cycles * per_core), 3),
         "compute_bound_percent": round(100 * sum(row.group.compute_bound_cycles for row in rows) / cycles, 3),
         "smem_bound_percent": round(100 * sum(row.group.smem_bound_cycles for row in rows) / cycles, 3),
-        **{f"{cause}_percent": round(100 * part / sum(spent.values()), 3) for cause, part in spent.items()},
+        **{f"{cause}_percent": round(100 * spent[cause] / sum(spent.values()), 3) for cause in RESIDENT_CAUSES},
     }
 
 

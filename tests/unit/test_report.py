@@ -390,7 +390,7 @@ def test_without_energy_there_is_nothing_about_it(folders):
     assert not re.search(r"µJ|TOPS|mm²|figure-energy", page)
     assert ("energy", "not computed") in report.facts
     assert [column.label for column in table_of(report, "headline").columns] == [
-        "architecture", "cycles", "latency", "speedup", "utilization", "beyond the SMEM",
+        "architecture", "cycles", "latency", "speedup", "utilization",
     ]  # fmt: skip
 
 
@@ -404,9 +404,10 @@ def test_results_of_an_smem_that_is_too_small_are_marked(folders, tree):
     assert text.text.startswith(
         "SMEM-resident ideal, no DRAM: every tensor is taken to lie in the SMEM, though up to 1 of 4"
     )
-    table = table_of(report, "headline")
-    at = [column.label for column in table.columns].index("beyond the SMEM")
-    assert [row[at] for row in table.rows] == [total["layers_beyond_smem"] for total in run.summary["totals"].values()]
+    assert table_of(report, "memory").rows == [
+        [arch, total["layers_beyond_smem"], total["largest_smem_excess_bytes"]]
+        for arch, total in run.summary["totals"].items()
+    ]
     marked = heads_of(tree, "layer-table").index(
         next(h for h in heads_of(tree, "layer-table") if h.startswith("ideal"))
     )
@@ -425,14 +426,14 @@ def test_a_run_with_a_dram_shows_what_it_moved(folders, tmp_path):
         block for block in section_of(report, "results").blocks if isinstance(block, Text) and block.role != "lead"
     ]
     assert (text.role, text.text) == ("", f"Tensors start and end in DRAM ({run.summary['dram']}).")
-    headline = table_of(report, "headline")
-    labels = [column.label for column in headline.columns]
-    assert "beyond the SMEM" not in labels
-    for row, total in zip(headline.rows, totals.values(), strict=True):
-        moved = total["dram_read_bytes"] + total["dram_write_bytes"]
-        assert row[labels.index("DRAM traffic")] == pytest.approx(moved / 1e6)
-        causes = total["core_cycles"]
-        assert row[labels.index("stall_dram")] == pytest.approx(causes["stall_dram"] / sum(causes.values()))
+    for row, total in zip(table_of(report, "memory").rows, totals.values(), strict=True):
+        causes, energy = total["core_cycles"], total["dram_uj"] / total["energy_uj"]
+        assert row[1:] == pytest.approx(
+            [
+                total["dram_read_bytes"] / 1e6, total["dram_write_bytes"] / 1e6,
+                total["dram_bound_cycles"] / total["cycles"], causes["stall_dram"] / sum(causes.values()), energy,
+            ]
+        )  # fmt: skip
     moved = table_of(report, "dram-table")
     for place, total in enumerate(totals.values()):
         column = [row[1 + 2 * place] for row in moved.rows]
@@ -588,7 +589,7 @@ def test_every_line_of_a_markdown_table_has_as_many_cells(folders):
     """Without a parser: bars that no backslash precedes."""
     text = markdown_page(report_of(folders / "none"))
     tables = re.findall(r"(?:^\|.*\|\n)+", text, flags=re.MULTILINE)
-    assert len(tables) == 7  # headline, layers, stalls, bounds, totals, machine, settings
+    assert len(tables) == 8  # headline, memory, layers, stalls, bounds, totals, machine, settings
     for table in tables:
         assert len({len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in table.splitlines()}) == 1
 
