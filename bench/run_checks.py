@@ -19,6 +19,7 @@ from ..sim.result import (
     CAUSE_COLUMNS,
     DRAM_COLUMNS,
     ENERGY_COLUMNS,
+    IDEAL,
     UNFUSED,
     causes_of,
     columns_of,
@@ -53,8 +54,9 @@ _POSITIVE = ("calls", "s", "k", "p", "groups", "macs_dense", "cycles", "latency_
 _TOTALS = tuple(
     f.name
     for f in fields(Total)
-    if f.name not in ("arch", "core_cycles", "has_dram", "energy", "energy_ratios", "unfused")
+    if f.name not in ("arch", "core_cycles", "has_dram", "energy", "energy_ratios", "unfused", "ideal")
 )
+_IDEAL = tuple(f"ideal_{name}" for name in IDEAL)
 # The columns of energy that are numbers; a total has them all, but for DRAM's where there is none.
 ENERGY_NUMBERS = tuple(name for name in ENERGY_COLUMNS if name not in TEXT_COLUMNS)
 
@@ -279,9 +281,13 @@ def _totals(summary: Any, dram: Mapping[str, bool]) -> Iterator[str]:
         needed = [key for key in needed if dram[arch] or key not in DRAM_COLUMNS]
         if summary["fuse"]:
             needed += [f"unfused_{key}" for key in UNFUSED if key in needed]
+        if dram[arch]:
+            needed += [f"ideal_{key}" for key in IDEAL if key in needed]
         for key in [*needed, *(f"core_cycles.{cause}" for cause in causes_of(with_dram=dram[arch]))]:
             value = flat.get(key)
             if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
                 yield f"summary.json: totals.{arch}.{key}: must be a number"
-            elif key in _POSITIVE and value <= 0:
+            elif key in (*_POSITIVE, *_IDEAL) and value <= 0:
                 yield f"summary.json: totals.{arch}.{key}: must be above 0"
+            elif key == "ideal_cycles" and not isinstance(value, int):
+                yield f"summary.json: totals.{arch}.{key}: must be a whole number"

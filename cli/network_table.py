@@ -154,8 +154,10 @@ def _network_table(results: Results) -> Table:
     rows = {
         "cycles": [f"{t.cycles:,}" for t in totals],
         **_without(totals, "cycles", lambda t: f"{t.cycles:,}"),
+        **_ideal(totals, "cycles", lambda t: f"{t.cycles:,}"),
         "latency, ms": [f"{t.latency_us / 1000:.4g}" for t in totals],
         "speedup, in cycles": [f"{t.speedup:.2f}x" for t in totals],
+        **_ideal(totals, "speedup", lambda t: f"{t.speedup:.2f}x"),
         "utilization of the MACs": [f"{100 * t.utilization:.1f}%" for t in totals],
         "over the compute bound": [_share(t.cycles - t.compute_bound_cycles, t.compute_bound_cycles) for t in totals],
         "SMEM read, MB": [f"{t.smem_read_bytes / 1e6:,.4g}" for t in totals],
@@ -187,6 +189,12 @@ def _without(totals: Sequence[Total], name: str, figure: Callable[[Total], str])
     return {f"  {name}, without --fuse": [figure(t) for t in unfused if t]} if all(unfused) else {}
 
 
+def _ideal(totals: Sequence[Total], name: str, figure: Callable[[Total], str]) -> dict[str, list[str]]:
+    """Where machines have a DRAM a row of what its figure would be with every tensor in the SMEM."""
+    cells = [figure(t.ideal) if t.ideal else "-" for t in totals]
+    return {f"  {name}, SMEM-resident ideal": cells} if any(t.ideal for t in totals) else {}
+
+
 def _of_dram(total: Total, cell: str) -> str:
     """A cell about DRAM, of an architecture that has one."""
     return cell if total.has_dram else "-"
@@ -198,7 +206,9 @@ def _add_energy(table: Table, totals: Sequence[Total], parts: Sequence[str]) -> 
     rows = {
         "energy, mJ": [f"{v['energy_uj'] / 1000:,.4g}" for v in values],
         **_without(totals, "energy, mJ", lambda t: f"{t.energy_values['energy_uj'] / 1000:,.4g}"),
+        **_ideal(totals, "energy, mJ", lambda t: f"{t.energy_values['energy_uj'] / 1000:,.4g}"),
         "energy gain": [f"{v['energy_gain']:.2f}x" for v in values],
+        **_ideal(totals, "energy gain", lambda t: f"{t.energy_values['energy_gain']:.2f}x"),
         "energy-delay product, uJ s": [f"{v['edp_uj_us'] / 1e6:,.4g}" for v in values],
         "TOPS/W on dense work": [f"{v['tops_per_watt_dense']:.2f}" for v in values],
         "TOPS/W on effectual work": [f"{v['tops_per_watt_effectual']:.2f}" for v in values],
@@ -298,6 +308,8 @@ def _memory(results: Results) -> list[str]:
     lines = [f"machine: {words['machine']}"]
     if results.with_dram:
         lines.append(f"DRAM: {words['dram']}")
+    if results.ideal:
+        lines.append("SMEM-resident ideal: on the same machine without its DRAM, every tensor is taken to lie in SMEM")
     if results.fused:
         lines.append(
             f"--fuse: tensors that stay in SMEM: {', '.join(_kept(results))} (columns input_kept, output_kept)"

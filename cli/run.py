@@ -60,7 +60,8 @@ def run(
     dstc is given unstructured weights of the same sparsity (--arch dstc-given-masks: the same weights).
 
     The default machine, edge, has no DRAM: every tensor is taken to lie in SMEM, an ideal. --machine edge-lpddr4 is the
-    same with a DRAM behind it. Layers are chained (--fuse) by the shapes of their rows.
+    same with a DRAM behind it; totals of the ideal are shown beside. Layers are chained (--fuse) by the shapes of
+    their rows.
     """
     notices: list[str] = []
     specs = workload.specs()
@@ -95,6 +96,7 @@ def run(
             **workload.arguments(),
             energy=table,
             fuse=fuse,
+            ideal=True,
             progress=progress.update,
             notice=notices.append,
             observer=tracing and tracing.tracer,

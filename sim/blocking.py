@@ -219,6 +219,7 @@ def _that_fit(demand: Demand) -> list[_Choice]:
     bands, weights = demand.bands, demand.weights
     most, largest = int(weights.counts.max()), weights.largest
     all_weights = int(weights.totals[demand.band_kinds].sum())
+    all_pieces = int(weights.counts[demand.band_kinds].sum())
     cap, turns = demand.capacity - demand.staging, demand.turns
     held = demand.inputs
     units = len(held.lo) if held else turns
@@ -239,15 +240,21 @@ def _that_fit(demand: Demand) -> list[_Choice]:
             _Choice(name=name, outer=outer, read_bytes=read_bytes, input_slots=input_slots, weight_slots=slots)
         )
 
+    def add_held(name: str, size: int, read_bytes: int) -> None:
+        """Weights outermost: what all of them leave free is for inputs."""
+        slots = min((cap - 2 * spans(1)) // max(largest, 1), all_pieces)
+        more = (cap - 2 * spans(1) - slots * largest) // max(spans(1), 1)
+        add(name, size, read_bytes, 2 + more, 0, slots)
+
     two_bands = min(2, bands) * most * largest
     if size := _fewest(units, lambda t: spans(2 * t) + two_bands <= cap):
         add("inputs", size, all_inputs + all_weights * -(-units // size), 2 * size, spans(2 * size))
     if size := _fewest(bands, lambda g: 2 * spans(1) + groups_of(2 * g, 0) <= cap):
-        add("weights", size, all_weights + all_inputs * -(-bands // size), 2, 2 * spans(1))
+        add_held("weights", size, all_weights + all_inputs * -(-bands // size))
     if size := _fewest(units, lambda t: spans(t + 1) + groups_of(1, 1) <= cap):
         add("inputs-single", size, all_inputs + all_weights * -(-units // size), size + 1, spans(size + 1))
     if size := _fewest(bands, lambda g: 2 * spans(1) + groups_of(g, 1) <= cap):
-        add("weights-single", size, all_weights + all_inputs * -(-bands // size), 2, 2 * spans(1))
+        add_held("weights-single", size, all_weights + all_inputs * -(-bands // size))
     if spans(2) + 2 * largest + demand.in_flight <= cap:
         add("weights-streamed", 0, all_inputs + all_weights * turns, 2, spans(2))
     if held is not None:
@@ -256,7 +263,9 @@ def _that_fit(demand: Demand) -> list[_Choice]:
             slots = (cap - kept) // max(demand.streamed.largest, 1)
             add("inputs-streamed", size, all_weights + demand.streamed_bytes, slots, 0, kept // max(largest, 1))
         if ahead + 2 * largest <= cap:
-            add("streamed", 0, all_weights * turns + demand.streamed_bytes, demand.read_ahead, ahead)
+            slots = demand.read_ahead + (cap - ahead - 2 * largest) // 2 // max(demand.streamed.largest, 1)
+            held_bytes = slots * demand.streamed.largest
+            add("streamed", 0, all_weights * turns + demand.streamed_bytes, slots, held_bytes)
     return choices
 
 

@@ -168,6 +168,13 @@ class Machine(_Section, frozen=True):
         return self.dram.bytes_per_cycle > 0
 
     @property
+    def without_dram(self) -> Machine:
+        """The same machine with every tensor taken to lie in the SMEM; itself if it has no DRAM."""
+        if not self.has_dram:
+            return self
+        return self.model_copy(update={"dram": self.dram.model_copy(update={"bytes_per_cycle": 0})})
+
+    @property
     def dram_line(self) -> str:
         """The DRAM in words: its name, peak bandwidth, latency and energy; `none` where there is none."""
         if not self.has_dram:

@@ -44,6 +44,8 @@ RESIDENT_COLUMNS = ("smem_resident_ideal",)
 # Only of runs with fusion; and what of a total they show without it, too.
 FUSION_COLUMNS = ("input_kept", "output_kept", "prefetched_bytes")
 UNFUSED = ("cycles", "dram_read_bytes", "dram_write_bytes", "energy_uj")
+# What of a total machines with a DRAM show without it, too: the SMEM-resident ideal.
+IDEAL = ("cycles", "speedup", "energy_uj", "energy_gain")
 ENERGY_COLUMNS = (
     "energy_uj", *(f"{part}_uj" for part in PARTS), "edp_uj_us", "energy_gain", "tops_per_watt_dense",
     "tops_per_watt_effectual", "sram_origin",
@@ -51,6 +53,7 @@ ENERGY_COLUMNS = (
 
 _RESIDENT = "SMEM-resident ideal: every tensor is taken to lie in SMEM"
 _BEHIND_SMEM = "tensors start and end in DRAM; the SMEM holds what its capacity allows"
+_FUSED = "tensors start and end in DRAM but for those that stay in the SMEM from layer to layer (--fuse)"
 
 # The causes of a core-cycle with the names of their columns, in the order tables show them.
 CAUSE_COLUMNS = {
@@ -355,7 +358,8 @@ class Total:
 
     energy : its parts, in uJ; energy_ratios : gain over dense and TOPS/W by column name; both None without an energy
     table. The energy-delay product is that of the two sums. What DRAM moved is 0 on a machine without one. unfused :
-    the same without fusion, in a run with it.
+    the same without fusion, in a run with it. ideal : the same on the machine without its DRAM, where it has one and
+    that was asked for.
     """
 
     arch: str
@@ -387,6 +391,7 @@ class Total:
     energy: Energy | None
     energy_ratios: dict[str, float] | None
     unfused: Total | None = None
+    ideal: Total | None = None
 
     @property
     def energy_values(self) -> dict[str, float]:
@@ -398,7 +403,7 @@ class Total:
 
     def record(self) -> dict[str, object]:
         """As summary.json has it: nothing of a DRAM where there is none."""
-        own = ("energy", "energy_ratios", "has_dram", "unfused")
+        own = ("energy", "energy_ratios", "has_dram", "unfused", "ideal")
         absent = () if self.has_dram else DRAM_COLUMNS
         values: dict[str, object] = {
             f.name: getattr(self, f.name) for f in fields(self) if f.name not in (*own, *absent)
@@ -408,8 +413,10 @@ class Total:
         }
         energies = self.energy_values
         values |= {column: energies[column] for column in COLUMNS if column in energies and column not in absent}
-        without = self.unfused.record() if self.unfused else {}
-        return values | {f"unfused_{name}": without[name] for name in UNFUSED if name in without}
+        for prefix, other, names in (("unfused", self.unfused, UNFUSED), ("ideal", self.ideal, IDEAL)):
+            told = other.record() if other else {}
+            values |= {f"{prefix}_{name}": told[name] for name in names if name in told}
+        return values
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -417,12 +424,14 @@ class Results:
     """All layers on all architectures, layer by layer in the order of the network.
 
     energy_models : what an architecture's counts cost, by its name; empty without an energy table. unfused : the same
-    network without fusion; None in a run without it.
+    network without fusion; None in a run without it. ideal : the same network with every tensor taken to lie in the
+    SMEM, on machines without their DRAM; None if that was not asked for, or no machine has one.
     """
 
     rows: tuple[LayerResult, ...]
     energy_models: Mapping[str, EnergyModel]
     unfused: Results | None = None
+    ideal: Results | None = None
 
     def __repr__(self) -> str:
         return f"Results({len(self.of(self.archs[0]))} layers on {', '.join(self.archs)})"
@@ -492,6 +501,7 @@ class Results:
             energy=own,
             energy_ratios=ratios,
             unfused=self.unfused.total(arch) if self.unfused else None,
+            ideal=self.ideal.total(arch) if self.ideal and machine.has_dram else None,
         )
 
     def to_dataframe(self) -> pandas.DataFrame:
@@ -545,7 +555,9 @@ class Results:
         return {
             "machine": self._by_arch(name_of),
             "dram": self._by_arch(lambda machine: machine.dram_line),
-            "memory": self._by_arch(lambda machine: _BEHIND_SMEM if machine.has_dram else _RESIDENT),
+            "memory": self._by_arch(
+                lambda machine: (_FUSED if self.unfused else _BEHIND_SMEM) if machine.has_dram else _RESIDENT
+            ),
         }
 
     def _by_arch(self, words: Callable[[Machine], str]) -> str:

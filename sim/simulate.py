@@ -59,6 +59,7 @@ def simulate(
     all_layers: bool = False,
     energy: str | Path | EnergyTable | None = DEFAULT_TABLE,
     fuse: bool = False,
+    ideal: bool = False,
     functional: bool = False,
     jobs: int = 1,
     skip_repetitions: bool = True,
@@ -93,6 +94,9 @@ def simulate(
         layer come in the end of the one before (docs/microarchitecture.md, section 9); for machines with a DRAM. The
         network is simulated without fusion as well (`Results.unfused`), which takes up to as long again, and one layer
         is simulated at a time.
+    ideal : bool
+        Whether to simulate the network with every tensor taken to lie in the SMEM as well (`Results.ideal`), on the
+        same machines without their DRAM; nothing is where none has one.
     functional : bool
         Whether to move int8 values along every architecture's datapath, too, in the order of the very plans that
         cycles are counted on, and to compare the results with an integer product (`verify_group`).
@@ -143,7 +147,11 @@ def simulate(
             check_input_size(task.layer)
     control = control or Control()
     specs = tasks[0].specs
-    models = {} if energy is None else _energy_models(specs, load_table(energy))
+    # Those without a DRAM are their own ideal, and simulated once.
+    resident = (
+        [replace(spec, machine=spec.machine.without_dram) for spec in specs] if ideal and _any_dram(specs) else []
+    )
+    models = {} if energy is None else _energy_models([*specs, *resident], load_table(energy))
     fusion = None
     check_jobs(jobs)
     if fuse:
@@ -153,6 +161,7 @@ def simulate(
         check_fits(tasks, control)
     work = partial(
         _simulate_layer,
+        resident=resident,
         fusion=fusion,
         models=models,
         functional=functional,
@@ -161,10 +170,16 @@ def simulate(
         control=control,
     )
     found = list(run_tasks(work, tasks, jobs, progress, control))
-    own = {spec.name: models[spec.machine, spec.architecture] for spec in specs} if models else {}
-    # As asked for, and, with fuse, without.
-    as_asked, *plain = (Results(tuple(row for layer in found for row in layer[way]), own) for way in range(1 + fuse))
-    return replace(as_asked, unfused=plain[0]) if plain else as_asked
+
+    def results(place: int, specs: Sequence[ArchSpec]) -> Results:
+        own = {spec.name: models[spec.machine, spec.architecture] for spec in specs} if models else {}
+        return Results(tuple(row for layer in found for row in layer[place]), own)
+
+    return replace(
+        results(0, specs),
+        unfused=results(1, specs) if fuse else None,
+        ideal=results(-1, resident) if resident else None,
+    )
 
 
 def run_group(
@@ -181,6 +196,10 @@ def run_group(
     """Run one convolution group of P = columns on one architecture; None is a matrix product's without zeros."""
     setup = architecture.setup(machine, weights, activations or NoZeros(k=weights.shape[1], columns=columns))
     return _run_setup(setup, machine, weights.shape[0], columns, residency, control, skip_repetitions)[0]
+
+
+def _any_dram(specs: Sequence[ArchSpec]) -> bool:
+    return any(spec.machine.has_dram for spec in specs)
 
 
 # What an energy model is of.
@@ -276,6 +295,7 @@ class _LayerRun:
 def _simulate_layer(
     task: Task,
     *,
+    resident: Sequence[ArchSpec],
     fusion: Fusion | None,
     models: Mapping[_ModelKey, EnergyModel],
     functional: bool,
@@ -283,13 +303,13 @@ def _simulate_layer(
     observer: Callable[[GroupRun], None] | None,
     control: Control,
 ) -> list[list[LayerResult]]:
-    """A layer on every architecture, as asked for; and then, with fusion, without it."""
+    """A layer on every architecture as asked for; with fusion, without it; and on the `resident` ones, if any."""
     layer, specs, activations = task.layer, task.specs, task.activations(control)
-    named, groups = targets_of(specs), _Groups(layer, skip_repetitions, control)
+    named, groups = targets_of([*specs, *resident]), _Groups(layer, skip_repetitions, control)
     runs: dict[Target, _LayerRun] = {}
     for target in named:
         ways = [residency_of(layer, target.machine)]
-        if fusion:
+        if fusion and target in fusion.stays:
             ways.insert(0, fusion.residency(target, layer, task.index))
         runs[target] = _LayerRun(target, ways, groups)
     tallies: dict[Masks, _Tally] = {spec.masks: _Tally() for spec in specs}
@@ -314,12 +334,13 @@ def _simulate_layer(
             for own in inputs:
                 verify_group(spec, given[spec.masks], own, layer.p, seed=task.seed, index=task.index, residency=way)
     if fusion:
-        fusion.leave(layer, {target: run.spare_bytes for target, run in runs.items()})
+        fusion.leave(layer, {target: runs[target].spare_bytes for target in fusion.stays})
     found = {target: run.results() for target, run in runs.items()}
     rows: list[list[LayerResult]] = []
-    for way in range(2 if fusion else 1):
+    asked = [(0, specs), *([(1, specs)] if fusion else []), *([(0, resident)] if resident else [])]
+    for way, shown in asked:
         rows.append([])
-        for spec in specs:
+        for spec in shown:
             target, tally = Target.of(spec), tallies[spec.masks]
             group, dense = found[target][way], found[Target.baseline(spec.machine)][way]
             rows[-1].append(
@@ -339,7 +360,7 @@ def _simulate_layer(
                     input_bytes=_input_bytes(spec, activations),
                     baseline_cycles=dense.cycles,
                     energy=_layer_energy(spec, group, dense, models) if models else None,
-                    fused=runs[target].ways[0] if fusion and way == 0 else None,
+                    fused=runs[target].ways[0] if fusion and way == 0 and target in fusion.stays else None,
                 )
             )
     return rows

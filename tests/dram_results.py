@@ -36,7 +36,7 @@ def behind_dram(results, archs=None, preset="edge-lpddr4"):
                 energy = LayerEnergy(own=models[row.arch].energy(group), baseline=_dense(energy), sram_origin="table")
             row = replace(row, machine=machine, group=group, energy=energy)
         rows.append(row)
-    return Results(rows=tuple(rows), energy_models=models)
+    return Results(rows=tuple(rows), energy_models=models, ideal=results)
 
 
 def write(folder, results, energy="horowitz45"):

@@ -64,7 +64,10 @@ COLUMNS = (
 
 
 def collect(rows: pd.DataFrame, machines: Mapping[str, Machine]) -> pd.DataFrame:
-    """The columns of results.csv that the figure needs, and the roofs of each architecture's machine."""
+    """The columns of results.csv that the figure needs, and the roofs of each architecture's machine.
+
+    Weights that came in the end of the layer before (`--fuse`) are left out: they passed the DRAM's roof there.
+    """
     roofs = {
         arch: (machine.macs, machine.dram.bytes_per_cycle, machine.smem.read_bytes_per_cycle)
         for arch, machine in machines.items()
@@ -72,7 +75,10 @@ def collect(rows: pd.DataFrame, machines: Mapping[str, Machine]) -> pd.DataFrame
     names = (PEAK, DRAM.bandwidth, SMEM.bandwidth)
     columns = {name: [roofs[arch][index] for arch in rows["arch"]] for index, name in enumerate(names)}
     absent = {name: 0 for name in DRAM.bytes if name not in rows}
-    return without_gaps(rows).assign(**columns, **absent).loc[:, [*COLUMNS]].astype(dict.fromkeys(DRAM.bytes, int))
+    moved = without_gaps(rows)
+    if "prefetched_bytes" in moved:
+        moved = moved.assign(dram_read_bytes=moved["dram_read_bytes"] - moved["prefetched_bytes"].fillna(0))
+    return moved.assign(**columns, **absent).loc[:, [*COLUMNS]].astype(dict.fromkeys(DRAM.bytes, int))
 
 
 def lacks(table: pd.DataFrame) -> list[str]:

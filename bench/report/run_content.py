@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ...sim import InputError
 from ...sim.archs import BASELINE
 from ...sim.machine import flatten
+from ...sim.result import IDEAL
 from ..run_folder import RunFolder
 from ..vocabulary import CAUSES, EDP, ENERGY, LATENCY, MEMORIES, PART_COLUMNS, PARTS, parts_in, unit_for
 from .content import (
@@ -139,6 +141,14 @@ def _headline(run: RunFolder) -> list[Block]:
 
     def add(key: str, column: Column, better: Callable[..., float] | None, scale: float = 1) -> None:
         values = _totals(run, key)
+        add_real(column, values, better, scale)
+        if run.has_dram and key in IDEAL:
+            beside = [total.get(f"ideal_{key}") for total in run.summary["totals"].values()]
+            for row, value in zip(rows, beside, strict=True):
+                row.append(value if value is None or scale == 1 else value / scale)
+            columns.append(replace(column, label=f"{column.label}, ideal"))
+
+    def add_real(column: Column, values: Sequence[float], better: Callable[..., float] | None, scale: float) -> None:
         for row, value in zip(rows, values, strict=True):
             row.append(value if scale == 1 else value / scale)
         if better:
@@ -163,6 +173,8 @@ def _headline(run: RunFolder) -> list[Block]:
         f"Speedup{' and energy gain' if run.has_energy else ''}: against {BASELINE} on the same machine"
         + ("." if reference else f", which was simulated for this and is not among the {len(archs)} shown."),
     ]
+    if run.has_dram:
+        lines.append("Ideal: SMEM-resident, the same machine with every tensor taken to lie in the SMEM, no DRAM.")
     if len(archs) > 1:
         lines.append("Bold: the best of a column, to the digits shown.")
     lines.append(
@@ -180,8 +192,29 @@ def _headline(run: RunFolder) -> list[Block]:
     ]
 
 
+def _ideal_beside(run: RunFolder, archs: Sequence[str]) -> str:
+    """A sentence on what these architectures would take without their DRAM, of those that have one; else empty."""
+    totals, told = run.summary["totals"], list[str]()
+    for arch in archs:
+        if not run.machines[arch].has_dram:
+            continue
+        total = totals[arch]
+        scale, unit = unit_for(_totals(run, "latency_us"), LATENCY)
+        latency = total["ideal_cycles"] / (run.machines[arch].clock_ghz * 1000)
+        line = f"{arch} would take {total['ideal_cycles']:,} cycles ({significant(latency / scale)} {unit})"
+        if arch != BASELINE:
+            line += f", {total['ideal_speedup']:.2f} times as fast as {BASELINE}"
+        if run.has_energy:
+            scale, unit = unit_for(_totals(run, "energy_uj"), ENERGY)
+            line += f", and {significant(total['ideal_energy_uj'] / scale)} {unit}"
+            if arch != BASELINE:
+                line += f" ({BASELINE} takes {total['ideal_energy_gain']:.2f} times as much)"
+        told.append(line)
+    return f" With every tensor in the SMEM, an ideal without DRAM, {'; '.join(told)}." if told else ""
+
+
 def _verdict(run: RunFolder) -> str:
-    """One or two sentences that say what came out."""
+    """One or two sentences that say what came out; with a DRAM one more, on the ideal beside it."""
     totals = run.summary["totals"]
     network = network_name(run)
     machines = list(run.machines.values())
@@ -205,7 +238,8 @@ def _verdict(run: RunFolder) -> str:
         line = f"{network} takes {totals[arch]['cycles']:,} cycles ({told(arch, 'latency_us', LATENCY)}) on {arch}"
         if arch != BASELINE:
             line += f", {totals[arch]['speedup']:.2f} times as fast as {BASELINE}"
-        return line + (f", and {told(arch, 'energy_uj', ENERGY)}." if run.has_energy else ".")
+        line += f", and {told(arch, 'energy_uj', ENERGY)}." if run.has_energy else "."
+        return line + _ideal_beside(run, [arch])
     fast = best("latency_us", LATENCY)
     if len(fast) == len(totals):
         line = f"{listed(fast)} take equally long ({told(fast[0], 'latency_us', LATENCY)})"
@@ -215,12 +249,13 @@ def _verdict(run: RunFolder) -> str:
         if BASELINE not in fast:
             line += f": {ratio(fast, 'speedup')} times as fast as {reference}"
     if not run.has_energy:
-        return line + "."
+        return f"{line}.{_ideal_beside(run, fast)}"
     least = best("energy_uj", ENERGY)
+    ideal = _ideal_beside(run, list(dict.fromkeys([*fast, *least])))
     amount = told(least[0], "energy_uj", ENERGY)
     if len(least) == len(totals):
         who = "They also" if least == fast else listed(least)
-        return f"{line}. {who} take equally much energy ({amount})."
+        return f"{line}. {who} take equally much energy ({amount}).{ideal}"
     if least == fast:
         who = "It also takes" if len(least) == 1 else "They also take"
     else:
@@ -228,7 +263,7 @@ def _verdict(run: RunFolder) -> str:
     line += f". {who} the least energy ({amount})"
     if BASELINE not in least:
         line += f": {reference} takes {ratio(least, 'energy_gain')} times as much"
-    return line + "."
+    return f"{line}.{ideal}"
 
 
 def _best_as_shown(
@@ -309,6 +344,7 @@ _UNITS = {"speedup": "×", "energy_gain": "×", "utilization": "of 1", "layers_b
 
 def _unit_of(key: str) -> str:
     """The unit of a total, by its name."""
+    key = key.removeprefix("unfused_").removeprefix("ideal_")
     if key.startswith("core_cycles."):
         return "core-cycle"
     if key in _UNITS:

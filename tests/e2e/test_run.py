@@ -515,6 +515,34 @@ def test_fuse_shows_totals_with_and_without(tmp_path, capsys):
     assert re.search(r"dram +LPDDR4\*", printed)
 
 
+def test_the_ideal_stands_beside_a_dram(small, tmp_path, capsys):
+    asked = ["run", "--layer-csv", str(small), "--block", "32", "--out"]
+    dram = ["--machine", "edge-lpddr4"]
+    assert crispsim([*asked, str(tmp_path / "dram"), *dram]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert crispsim([*asked, str(tmp_path / "ideal")]) == 0
+    assert "cycles, SMEM-resident ideal" not in capsys.readouterr().out
+    assert crispsim([*asked, str(tmp_path / "bare"), *dram, "--energy", "none", "--quiet"]) == 0
+    real, ideal, bare = (totals_of(tmp_path / name) for name in ("dram", "ideal", "bare"))
+    names = ("cycles", "speedup", "energy_uj", "energy_gain")
+    for arch, total in real.items():
+        assert {name: total[f"ideal_{name}"] for name in names} == {name: ideal[arch][name] for name in names}
+        assert {name for name in bare[arch] if name.startswith("ideal")} == {"ideal_cycles", "ideal_speedup"}
+        assert not any(name.startswith("ideal") for name in ideal[arch])
+    shown = [
+        ["cycles", *(f"{total['cycles']:,}" for total in real.values())],
+        ["cycles, SMEM-resident ideal", *(f"{total['ideal_cycles']:,}" for total in real.values())],
+        ["speedup, SMEM-resident ideal", *(f"{total['ideal_speedup']:.2f}x" for total in real.values())],
+        ["energy, mJ, SMEM-resident ideal", *(f"{t['ideal_energy_uj'] / 1000:,.4g}" for t in real.values())],
+        ["energy gain, SMEM-resident ideal", *(f"{total['ideal_energy_gain']:.2f}x" for total in real.values())],
+    ]
+    places = [printed.index(" ".join(line)) for line in shown]
+    assert places == sorted(places)
+    assert crispsim(["compare", str(tmp_path / "ideal"), str(tmp_path / "dram")]) == 0
+    assert crispsim(["report", str(tmp_path / "dram"), "--format", "md"]) == 0
+    assert "an ideal without DRAM" in (tmp_path / "dram" / "report.md").read_text()
+
+
 def test_fuse_does_not_depend_on_jobs_or_on_the_other_architectures(tmp_path, capsys):
     (tmp_path / "net.csv").write_text(CHAIN)
     asked = ["run", "--layer-csv", str(tmp_path / "net.csv"), "--block", "32", "--machine", "edge-lpddr4", "--fuse"]

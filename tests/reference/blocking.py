@@ -213,8 +213,14 @@ def choose_blocking(
                 continue
             if input_slots is None:  # "rest": the capacity less the outputs and the other operand
                 input_slots = (capacity - staging - of_weights) // x if x else 0
+            if name == "streamed" and x:  # half of what is to spare
+                input_slots += (capacity - needed) // 2 // x
+                of_inputs = input_slots * x
             if weight_slots is None:
                 weight_slots = (capacity - staging - of_inputs) // w if w else 0
+            if name in ("weights", "weights-single") and units.largest(1):
+                taken = min(weight_slots, weight_pieces) * w
+                input_slots += (capacity - staging - of_inputs - taken) // units.largest(1)
             moved_inputs, moved_weights = input_pieces, weight_pieces
             if name in STREAMED_INPUTS:
                 moved_inputs = streamed_pieces

@@ -22,9 +22,9 @@ from crispsim.bench.vocabulary import PARTS as PART_LABELS
 from crispsim.cli.compare import print_comparison
 from crispsim.cli.network_table import print_results
 from crispsim.cli.terminal import Terminal
-from crispsim.sim import COLUMNS, InputError, Layer, Machine, simulate
+from crispsim.sim import COLUMNS, InputError, Layer, Machine, load_arch, simulate
 from crispsim.sim.energy import PARTS, left_out
-from crispsim.sim.result import CAUSE_COLUMNS, DRAM_COLUMNS, FUSION_COLUMNS, GroupResult
+from crispsim.sim.result import CAUSE_COLUMNS, DRAM_COLUMNS, FUSION_COLUMNS, IDEAL, GroupResult
 from tests.dram_results import MOVED, WAITED, behind_dram, write
 
 SMALL = Layer(
@@ -133,7 +133,9 @@ def test_totals(resident, full, mixed):
     assert record["dram_uj"] == pytest.approx(calls * 1600 * 64 / 1e6)
     assert record["core_cycles"]["stall_dram"] == calls * 4 * WAITED
     bare = resident.total("dense").record()
-    assert set(record) - set(bare) == (set(DRAM_COLUMNS) - {"stall_dram_core_cycles", "blocking"})
+    assert set(record) - set(bare) == (
+        (set(DRAM_COLUMNS) - {"stall_dram_core_cycles", "blocking"}) | {f"ideal_{name}" for name in IDEAL}
+    )
     assert "stall_dram" not in bare["core_cycles"]
     assert [set(mixed.total(arch).record()) for arch in mixed.archs] == [set(bare), set(record)]
     assert record["energy_uj"] == pytest.approx(sum(record[f"{part}_uj"] for part in PARTS), rel=1e-12)
@@ -174,7 +176,8 @@ def test_the_terminal_shows_the_dram_where_there_is_one(resident, full, mixed):
     assert "no DRAM" in texts[0]
     assert "DRAM: LPDDR4-4266 x32, 17 B/cycle peak, latency 100 cycles, 8 pJ/bit" in texts[1]
     assert "machine: edge-lpddr4\n" in texts[1]
-    assert "SMEM-resident" not in texts[1]
+    for name in ("cycles", "speedup", "energy, mJ", "energy gain"):
+        assert [f"{name}, SMEM-resident ideal" in text for text in texts] == [False, True, True]
     assert "no DRAM" not in texts[1]
     for row in rows:
         (line,) = (line for line in texts[2].splitlines() if line.strip().startswith(row))
@@ -308,7 +311,71 @@ def test_figures_and_reports(name, folders, tmp_path):
     for text in (html_page(report), markdown_page(report).replace("\\", "")):
         assert ("DRAM bound" in text) == ("stall_dram" in text) == run.has_dram
         assert ("LPDDR4-4266 x32" in text) == run.has_dram
-        assert ("SMEM-resident ideal" in text) == (name != "full")
+        assert "SMEM-resident" in text
+        assert ("With every tensor in the SMEM, an ideal without DRAM, dstc would take" in text) == run.has_dram
+
+
+def test_the_ideal_is_the_network_on_the_machines_without_their_dram(resident, mixed):
+    machine = Machine.load("edge-lpddr4", {"smem.capacity_bytes": 1 << 16})
+    specs = [load_arch("dense", machine), load_arch("dstc", machine), load_arch("crisp-stc", "edge")]
+    layers = [SMALL, replace(LARGE, calls=1)]
+    bare = [replace(spec, machine=Machine.load(spec.machine, {"dram.bytes_per_cycle": 0})) for spec in specs]
+    plain = simulate(layers, bare, block=32)
+    for own, fuse in ((specs, False), (specs[:2], True)):
+        results = simulate(layers, own, block=32, fuse=fuse, ideal=True)
+        without = simulate(layers, own, block=32, fuse=fuse)
+        assert without.ideal is None
+        assert [row.row() for row in results.rows] == [row.row() for row in without.rows]
+        assert (results.unfused is not None) == fuse
+        assert results.ideal is not None
+        assert [row.row() for row in results.ideal.rows] == [
+            row.row() for row in plain.rows if row.arch in results.archs
+        ]
+        for arch in results.archs:
+            assert results.ideal.total(arch).record() == plain.total(arch).record()
+            told, ideal = results.total(arch).record(), plain.total(arch)
+            beside = {name: value for name, value in told.items() if name.startswith("ideal_")}
+            if arch == "crisp-stc":
+                assert not beside
+                continue
+            assert beside == {
+                "ideal_cycles": ideal.cycles,
+                "ideal_speedup": ideal.speedup,
+                "ideal_energy_uj": ideal.energy_values["energy_uj"],
+                "ideal_energy_gain": ideal.energy_values["energy_gain"],
+            }
+            assert told == without.total(arch).record() | beside
+    assert list(simulate([SMALL], specs[:1], energy=None, ideal=True).total("dense").record())[-2:] == [
+        "ideal_cycles", "ideal_speedup",
+    ]  # fmt: skip
+    assert simulate([SMALL], ["dense"], ideal=True).ideal is None
+
+
+@pytest.mark.parametrize("key", [f"ideal_{name}" for name in IDEAL])
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [(None, "a number"), (float("inf"), "a number"), ("1", "a number"), (0, "above 0"), (-1.5, "above 0")],
+)
+def test_totals_of_the_ideal_are_checked(key, value, problem, folders, tmp_path):
+    _with_total(folders["mixed"], tmp_path, key, value)
+    with pytest.raises(InputError, match=f"totals.dstc.{key}: must be {problem}"):
+        read_run(tmp_path)
+
+
+def test_cycles_of_the_ideal_are_whole(folders, tmp_path):
+    _with_total(folders["mixed"], tmp_path, "ideal_cycles", 10.5)
+    with pytest.raises(InputError, match=r"totals\.dstc\.ideal_cycles: must be a whole number"):
+        read_run(tmp_path)
+
+
+def _with_total(folder, own, key, value):
+    """A copy of a run's folder with another total of dstc; None: without it."""
+    for file in ("results.csv", "config.toml"):
+        (own / file).write_text((folder / file).read_text())
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["totals"]["dstc"][key] > 0 and key not in summary["totals"]["dense"]
+    summary["totals"]["dstc"][key] = value
+    (own / "summary.json").write_text(json.dumps(summary))
 
 
 def test_every_part_and_cause_has_a_name_a_meaning_and_a_look():

@@ -82,8 +82,10 @@ def choose(capacity: int, streamed_piece: int = 10, staging: int = 0):
 def test_blockings_of_less_and_less_smem():
     # inputs: in(2T) + 20, T = 4 as soon as all 40 bytes of input fit; reads 40 + 20. Slots: 4 pieces, all 4 pieces.
     assert choose(1000) == choose(60) == ("inputs", 4, 60, 4, 4)
-    # weights: 20 + 20, G = 2 as min(2G, 2) is 2 anyway; reads 20 + 40; (59 - 20) / 5 is more than there are.
-    assert choose(59) == choose(40) == ("weights", 2, 60, 2, 4)
+    # weights: 20 + 20, G = 2 as min(2G, 2) is 2 anyway; reads 20 + 40; (59 - 20) / 5 is more than there are, and leaves
+    # 19 of 59 for inputs, which is one unit more.
+    assert choose(59) == choose(50) == ("weights", 2, 60, 3, 4)
+    assert choose(49) == choose(40) == ("weights", 2, 60, 2, 4)
     # weights-single: 20 + 3 * 5 with G = 1; reads 20 + 2 * 40. (inputs-single: 20 + 15 too, but 40 + 4 * 20.)
     assert choose(39) == choose(35) == ("weights-single", 1, 100, 2, 3)
     # weights-streamed: 20 + 10; reads 40 + 4 * 20. (streamed: 10 + 20 too, but 80 + 160.)

@@ -426,6 +426,21 @@ def test_a_run_with_a_dram_shows_what_it_moved(folders, tmp_path):
         block for block in section_of(report, "results").blocks if isinstance(block, Text) and block.role != "lead"
     ]
     assert (text.role, text.text) == ("", f"Tensors start and end in DRAM ({run.summary['dram']}).")
+    lead = next(block.text for block in section_of(report, "results").blocks if isinstance(block, Text))
+    fast = min(totals.values(), key=lambda total: total["cycles"])
+    real, _, ideal = lead.partition(" With every tensor in the SMEM, an ideal without DRAM, ")
+    assert f"{fast['speedup']:.2f} times as fast as dense" in real
+    assert ideal.startswith(f"{fast['arch']} would take {fast['ideal_cycles']:,} cycles (")
+    assert f"{fast['ideal_speedup']:.2f} times as fast as dense" in ideal
+    assert f"dense takes {fast['ideal_energy_gain']:.2f} times as much" in ideal
+    headline = table_of(report, "headline")
+    labels = [column.label for column in headline.columns]
+    for label, key in (("cycles", "cycles"), ("speedup", "speedup"), ("energy gain", "energy_gain")):
+        place = labels.index(label)
+        assert labels[place + 1] == f"{label}, ideal"
+        shown = [row[place : place + 2] for row in headline.rows]
+        assert shown == [[total[key], total[f"ideal_{key}"]] for total in totals.values()]
+    assert labels[labels.index("energy") + 1] == "energy, ideal"
     for row, total in zip(table_of(report, "memory").rows, totals.values(), strict=True):
         causes, energy = total["core_cycles"], total["dram_uj"] / total["energy_uj"]
         assert row[1:] == pytest.approx(

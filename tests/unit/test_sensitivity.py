@@ -46,7 +46,8 @@ def spec_of(arch, name, overrides):
 def simulated(table, archs=ARCHS, overrides=None, machine="edge"):
     """Archs : names, or specs with machines of their own."""
     specs = [load_arch(arch, machine, overrides or {}) if isinstance(arch, str) else arch for arch in archs]
-    return specs, simulate(NETWORK, specs, nm="2:4", block=32, sparsity=0.75, all_layers=True, energy=table)
+    asked = {"nm": "2:4", "block": 32, "sparsity": 0.75, "all_layers": True, "energy": table}
+    return specs, simulate(NETWORK, specs, ideal=True, **asked)
 
 
 def run_with(folder, table="horowitz45", archs=ARCHS, overrides=None, machine="edge"):

@@ -304,7 +304,7 @@ def test_the_readme_leads_with_a_dram_beside_the_ideal():
 
 @compiled
 def test_the_readmes_terminal_is_what_the_code_gives():
-    results = simulate(paper_claims.resnet50(), machine="edge-lpddr4")
+    results = simulate(paper_claims.resnet50(), machine="edge-lpddr4", ideal=True)
     file = io.StringIO()
     print_results(results, Terminal(width=100, file=file))
     said = [line.rstrip() for line in file.getvalue().splitlines()]
