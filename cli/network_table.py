@@ -130,7 +130,9 @@ def _fold(results: Results) -> Folded:
     folded: dict[Hashable, list[list[LayerResult]]] = {}
     for start in range(0, len(results.rows), width):
         rows = list(results.rows[start : start + width])
-        geometry = replace(rows[0].layer, name="layer", calls=1, tensor=None, residual=None)
+        # Where there is a DRAM, what is added to a layer's outputs is read; whose it is makes no difference.
+        added = "a layer" if rows[0].layer.residual and any(row.machine.has_dram for row in rows) else None
+        geometry = replace(rows[0].layer, name="layer", calls=1, tensor=None, residual=added)
         weights = tuple((row.nm, row.block, row.mask, row.weight_sparsity) for row in rows)
         folded.setdefault((geometry, weights, rows[0].activation_sparsity), []).append(rows)
     return [_Fold(layers) for layers in folded.values()]
