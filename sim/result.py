@@ -53,7 +53,7 @@ ENERGY_COLUMNS = (
 
 _RESIDENT = "SMEM-resident ideal: every tensor is taken to lie in SMEM"
 _BEHIND_SMEM = "tensors start and end in DRAM; the SMEM holds what its capacity allows"
-_FUSED = "tensors start and end in DRAM but for those that stay in the SMEM from layer to layer (--fuse)"
+_FUSED = "tensors start and end in DRAM, or stay in the SMEM for the next layer"
 
 # The causes of a core-cycle with the names of their columns, in the order tables show them.
 CAUSE_COLUMNS = {

@@ -307,7 +307,8 @@ def _level(run: RunFolder) -> list[Block]:
     said: dict[str, list[str]] = {}
     for arch, machine in run.machines.items():
         if machine.has_dram:
-            line = f"Tensors start and end in DRAM ({machine.dram_line})"
+            kept = ", but for those that --fuse leaves in the SMEM for the next layer" if run.fused else ""
+            line = f"Tensors start and end in DRAM ({machine.dram_line}){kept}"
         else:
             line = "SMEM-resident ideal, no DRAM: every tensor is taken to lie in the SMEM"
         said.setdefault(line, []).append(arch)
