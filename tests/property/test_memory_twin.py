@@ -166,7 +166,7 @@ def run_both(ref, dram, arch, weights, pixels, prefetch_bytes):
 
 
 @settings(
-    max_examples=20 if PLAIN else 250,
+    max_examples=15 if PLAIN else 150,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
 )
