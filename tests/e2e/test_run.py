@@ -372,8 +372,14 @@ def test_interrupted_runs_leave_nothing_and_say_130(tmp_path):
     assert process.stdout is not None
     process.stdout.readline()
     time.sleep(1.5)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    errors = b""
+    for _ in range(6):  # on a busy machine the first may fall into an import, where extension modules can swallow it
+        process.send_signal(signal.SIGINT)
+        try:
+            _, errors = process.communicate(timeout=10)
+            break
+        except subprocess.TimeoutExpired:
+            continue
     assert process.returncode == 130
     assert errors.decode().splitlines()[-1] == "crispsim: interrupted; nothing was written"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["long.csv"]
